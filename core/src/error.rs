@@ -583,8 +583,11 @@ mod tests {
 
     #[test]
     fn json_has_the_location_beside_the_message() {
-        let d = Diagnostic::warning(Code::W_QUOTA, "x")
-            .at(Some(Location { file: "a.yml".into(), line: 1, column: 2 }));
+        let d = Diagnostic::warning(Code::W_QUOTA, "x").at(Some(Location {
+            file: "a.yml".into(),
+            line: 1,
+            column: 2,
+        }));
         let json = serde_json::to_value(&d).unwrap();
         assert_eq!(json["File"], "a.yml");
         assert_eq!(json["Line"], 1);

@@ -269,11 +269,8 @@ impl TryFrom<ActionJson> for Action {
 
 impl From<Action> for ActionJson {
     fn from(action: Action) -> Self {
-        let mut json = ActionJson {
-            r#type: action.r#type().to_owned(),
-            order: action.order,
-            ..ActionJson::default()
-        };
+        let mut json =
+            ActionJson { r#type: action.r#type().to_owned(), order: action.order, ..ActionJson::default() };
         match action.config {
             ActionConfig::Forward(c) => json.forward_config = Some(c),
             ActionConfig::Redirect(c) => json.redirect_config = Some(c),

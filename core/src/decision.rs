@@ -1,0 +1,383 @@
+//! What was decided: small `Copy` values made of ids, and the buffer that text is written into.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::model::Priority;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub(crate) u32);
+
+        impl $name {
+            /// The id as a number, for a foreign language.
+            pub const fn as_u32(self) -> u32 {
+                self.0
+            }
+
+            /// The id a number was made from. An invented number is an unknown id, never undefined.
+            pub const fn from_u32(id: u32) -> Self {
+                $name(id)
+            }
+        }
+    };
+}
+
+id! {
+    /// A listener of a router. Valid for the router's life: a reload neither moves nor reuses it.
+    ListenerId
+}
+id! {
+    /// A target group of a router. Valid for the router's life.
+    GroupId
+}
+
+/// A target of a router. Its slot may be used again after the target is gone; the generation tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl TargetId {
+    /// The id as a number, for a foreign language.
+    pub const fn as_u64(self) -> u64 {
+        (self.generation as u64) << 32 | self.slot as u64
+    }
+
+    /// The id a number was made from.
+    pub const fn from_u64(id: u64) -> Self {
+        TargetId { slot: id as u32, generation: (id >> 32) as u32 }
+    }
+}
+
+/// Where a request goes. Owes one `Router::report` if it is a forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The rule that matched; `None` when the request never got to the rules.
+    pub priority: Option<Priority>,
+    /// What has to succeed first.
+    pub authenticate: Option<Authenticate>,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// What the embedder does before the verdict holds (spec: dataplane §2.5). The configuration is in the
+/// model; `Router::authentication` finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authenticate {
+    /// OpenID Connect.
+    Oidc,
+    /// Cognito.
+    Cognito,
+    /// A bearer token.
+    Jwt,
+}
+
+impl Authenticate {
+    /// The action type as the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Authenticate::Oidc => "authenticate-oidc",
+            Authenticate::Cognito => "authenticate-cognito",
+            Authenticate::Jwt => "jwt-validation",
+        }
+    }
+}
+
+/// The terminal part of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the request to this target; rewritten parts are in the [`Output`].
+    Forward(Forward),
+    /// Answer with [`Output::location`].
+    Redirect {
+        /// 301 or 302.
+        status: u16,
+    },
+    /// Answer with [`Output::body`].
+    FixedResponse {
+        /// 2xx, 4xx or 5xx.
+        status: u16,
+    },
+    /// Answer with an error of the load balancer's own.
+    Error {
+        /// For example 503.
+        status: u16,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A chosen target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Its group.
+    pub group: GroupId,
+    /// The target.
+    pub target: TargetId,
+    /// Where to connect to: the pod, or the node's NodePort.
+    pub address: SocketAddr,
+    /// Whether too few targets were healthy, so that all of them were candidates (spec: dataplane §3.4).
+    pub fail_open: bool,
+    /// What stickiness did.
+    pub stickiness: Stickiness,
+}
+
+/// What stickiness did to a forward (spec: dataplane §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stickiness {
+    /// It is off.
+    Off,
+    /// The request had no cookie of ours.
+    New,
+    /// The cookie named this target.
+    Kept,
+    /// The cookie could not be honoured.
+    Broken(Unsticky),
+}
+
+/// Why a cookie could not be honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsticky {
+    /// Not a cookie of ours, forged, or cut.
+    Invalid,
+    /// Sealed with a key the router does not have.
+    UnknownKey,
+    /// Older than the configured duration.
+    Expired,
+    /// The target is not registered any more, or belongs to another group.
+    TargetGone,
+    /// The target is unhealthy.
+    TargetUnhealthy,
+    /// The target is draining.
+    TargetDraining,
+    /// The application's own cookie did not come back with ours.
+    NoApplicationCookie,
+}
+
+impl Unsticky {
+    /// A word for logs and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unsticky::Invalid => "invalid",
+            Unsticky::UnknownKey => "unknown-key",
+            Unsticky::Expired => "expired",
+            Unsticky::TargetGone => "target-gone",
+            Unsticky::TargetUnhealthy => "target-unhealthy",
+            Unsticky::TargetDraining => "target-draining",
+            Unsticky::NoApplicationCookie => "no-application-cookie",
+        }
+    }
+}
+
+/// Why the load balancer answers with an error of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The listener id is unknown, or its listener was removed.
+    NoListener,
+    /// The path climbs above the root, or is not a path (spec: dataplane §1.6).
+    BadUri,
+    /// The method is TRACE (spec: dataplane §1.5.4).
+    MethodNotAllowed,
+    /// The target group has no target that may be chosen (spec: dataplane §3.5).
+    NoTarget,
+    /// Every weight of the forward is zero (spec: dataplane K-10).
+    ZeroWeight,
+    /// The group cookie cannot be read (spec: dataplane §4.4).
+    GroupCookieInvalid,
+    /// A redirect's Location would be longer than 8 KiB (spec: dataplane §2.3).
+    LocationTooLong,
+    /// A transform matched and its result is not a path (spec: dataplane §8.5).
+    TransformInvalidPath,
+    /// A transform matched and its result is not a host.
+    TransformInvalidHost,
+    /// A transform's result is too long.
+    TransformBufferTooSmall,
+}
+
+impl Reason {
+    /// A word for logs and JSON; AWS's own where it has one.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::NoListener => "NoListener",
+            Reason::BadUri => "BadUri",
+            Reason::MethodNotAllowed => "MethodNotAllowed",
+            Reason::NoTarget => "NoTarget",
+            Reason::ZeroWeight => "ZeroWeight",
+            Reason::GroupCookieInvalid => "AWSALBTGCookieInvalid",
+            Reason::LocationTooLong => "LocationTooLong",
+            Reason::TransformInvalidPath => "TransformInvalidPath",
+            Reason::TransformInvalidHost => "TransformInvalidHost",
+            Reason::TransformBufferTooSmall => "TransformBufferTooSmall",
+        }
+    }
+}
+
+/// How a forward ended: what [`Decision`] owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target answered with this status.
+    Response(u16),
+    /// The connection was refused, reset or could not be made.
+    ConnectFailed,
+    /// The target took too long to accept or to answer.
+    TimedOut,
+    /// The target closed or broke off while the request was outstanding.
+    Closed,
+    /// The request never reached the target: the client left, authentication failed.
+    Cancelled,
+}
+
+/// The text that belongs to a decision, written by `Router::decide`.
+///
+/// Allocates when it is made and never again: one of them serves any number of decisions, one at a time.
+/// Every `decide` empties it first.
+pub struct Output {
+    text: Vec<u8>,
+    parts: [Part; Part::COUNT],
+}
+
+/// How much text one decision can hold: a Location of 8 KiB and all of the cookies, with room to spare.
+const OUTPUT_BYTES: usize = 24 * 1024;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    start: u32,
+    end: u32,
+    set: bool,
+}
+
+/// Names of the texts of an [`Output`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Text {
+    Location = 0,
+    Body = 1,
+    ContentType = 2,
+    Uri = 3,
+    Host = 4,
+    SetCookie = 5,
+    SetCookieCors = 6,
+    SetGroupCookie = 7,
+    SetGroupCookieCors = 8,
+}
+
+impl Part {
+    const COUNT: usize = 9;
+}
+
+/// The text does not fit; what was there before stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Output {
+    /// An empty buffer of 24 KiB.
+    pub fn new() -> Self {
+        Output { text: Vec::with_capacity(OUTPUT_BYTES), parts: [Part::default(); Part::COUNT] }
+    }
+
+    /// The value of the Location header of a redirect.
+    pub fn location(&self) -> Option<&str> {
+        self.str(Text::Location)
+    }
+
+    /// The body of a fixed response.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.get(Text::Body)
+    }
+
+    /// The media type of a fixed response.
+    pub fn content_type(&self) -> Option<&str> {
+        self.str(Text::ContentType)
+    }
+
+    /// The path and query for the target, where a transform changed them.
+    pub fn uri(&self) -> Option<&str> {
+        self.str(Text::Uri)
+    }
+
+    /// The Host for the target, where a transform changed it.
+    pub fn host(&self) -> Option<&str> {
+        self.str(Text::Host)
+    }
+
+    /// The values of the Set-Cookie headers that the response must carry, in order.
+    pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
+        [Text::SetGroupCookie, Text::SetGroupCookieCors, Text::SetCookie, Text::SetCookieCors]
+            .into_iter()
+            .filter_map(|text| self.str(text))
+    }
+
+    /// Forgets all text; keeps the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.parts = [Part::default(); Part::COUNT];
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, text: Text) -> Option<&[u8]> {
+        let part = self.parts.get(text as usize)?;
+        if part.set { self.text.get(part.start as usize..part.end as usize) } else { None }
+    }
+
+    fn str(&self, text: Text) -> Option<&str> {
+        self.get(text).and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// Starts to write `text`; whatever is pushed until `end` belongs to it.
+    pub(crate) fn begin(&mut self, text: Text) {
+        if let Some(part) = self.parts.get_mut(text as usize) {
+            *part = Part { start: self.text.len() as u32, end: self.text.len() as u32, set: false };
+        }
+    }
+
+    /// Appends bytes; refuses what would make the buffer grow.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        if self.text.capacity() - self.text.len() < bytes.len() {
+            return Err(Full);
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Ends the text that was begun, and says how long it is.
+    pub(crate) fn end(&mut self, text: Text) -> usize {
+        let end = self.text.len() as u32;
+        match self.parts.get_mut(text as usize) {
+            Some(part) => {
+                part.end = end;
+                part.set = true;
+                (end - part.start) as usize
+            }
+            None => 0,
+        }
+    }
+
+    /// Takes a text back, so that it is absent.
+    pub(crate) fn unset(&mut self, text: Text) {
+        if let Some(part) = self.parts.get_mut(text as usize) {
+            part.set = false;
+        }
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("location", &self.location())
+            .field("uri", &self.uri())
+            .field("host", &self.host())
+            .field("set_cookies", &self.set_cookies().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Behaviour that AWS does not pin down, as fields with the defaults of the specification
+//! (spec: dataplane §0.4), and what the embedder decides. Imports only the cookie keys' type.
+
+/// How a router decides where AWS's documentation is silent or contradicts itself.
+///
+/// ```
+/// let options = podway::Options { regex_anchored: true, ..podway::Options::default() };
+/// assert!(options.host_ignores_port);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// K-01: `:port` of the Host is cut off before host values are compared. Default true.
+    pub host_ignores_port: bool,
+    /// K-02: the same for host regexes. Default false: they see the Host as sent.
+    pub host_regex_ignores_port: bool,
+    /// K-03: host and header regexes ignore case (path regexes never do). Default true.
+    pub regex_ignores_case: bool,
+    /// K-04: a regex must match the whole subject. Default false: anywhere in it.
+    pub regex_anchored: bool,
+    /// K-05: how much of the path is percent-decoded before it is matched.
+    pub path_decode: PathDecode,
+    /// K-06: `.` and `..` are resolved before matching; climbing above the root is 400. Default true.
+    pub path_dot_segments: bool,
+    /// K-07: `//` becomes `/` before matching. Default false.
+    pub path_merge_slashes: bool,
+    /// K-08: query keys and values are percent-decoded before they are compared. Default false.
+    pub query_decode: bool,
+    /// K-09: `?a` without `=` counts as `a` with an empty value. Default true.
+    pub query_bare_key: bool,
+    /// K-10: what a forward with only zero weights does.
+    pub zero_weights: ZeroWeights,
+    /// K-11: a group cookie is honoured while its group is in the action, whatever its weight. Default true.
+    pub sticky_zero_weight: bool,
+    /// K-12: targets in state `initial` take part in fail-open. Default true.
+    pub initial_fail_open: bool,
+    /// K-14: share of a target at the start of its slow start, in thousandths; `None` is one step of a
+    /// second. Default `None`.
+    pub slow_start_floor: Option<u16>,
+    /// K-15: how ties of least outstanding requests are broken.
+    pub least_outstanding_tie: Tie,
+    /// K-16: the browser's expiry of a cookie is 7 days whatever the duration. Default true.
+    pub cookie_expires_in_seven_days: bool,
+    /// K-23: a gRPC path pattern `/package` also matches `/package.Service/Method`. Default false.
+    pub grpc_path_prefix: bool,
+    /// How large one compiled regex may become, in bytes. Default 1 MiB.
+    pub regex_size_limit: usize,
+    /// The Availability Zone this router stands in, for groups without cross-zone balancing.
+    pub availability_zone: Option<String>,
+    /// Whether a model that the ELBv2 API would refuse is refused. Default false: what can be decided is
+    /// decided, since a model may come from a newer API than this library.
+    pub strict: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            host_ignores_port: true,
+            host_regex_ignores_port: false,
+            regex_ignores_case: true,
+            regex_anchored: false,
+            path_decode: PathDecode::Unreserved,
+            path_dot_segments: true,
+            path_merge_slashes: false,
+            query_decode: false,
+            query_bare_key: true,
+            zero_weights: ZeroWeights::Unavailable,
+            sticky_zero_weight: true,
+            initial_fail_open: true,
+            slow_start_floor: None,
+            least_outstanding_tie: Tie::RoundRobin,
+            cookie_expires_in_seven_days: true,
+            grpc_path_prefix: false,
+            regex_size_limit: 1 << 20,
+            availability_zone: None,
+            strict: false,
+        }
+    }
+}
+
+/// K-05.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathDecode {
+    /// Nothing is decoded.
+    None,
+    /// Unreserved characters and those a path may hold anyway; `%2F`, `%25`, controls and bytes beyond
+    /// ASCII stay encoded.
+    Unreserved,
+    /// Everything.
+    Full,
+}
+
+/// K-10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroWeights {
+    /// Answer 503.
+    Unavailable,
+    /// As if all weights were equal.
+    Uniform,
+    /// The first group.
+    First,
+}
+
+/// K-15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// In turn.
+    RoundRobin,
+    /// By chance.
+    Random,
+}
