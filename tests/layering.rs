@@ -116,7 +116,8 @@ fn named_modules(text: &str) -> Vec<(usize, String)> {
         let line = line.split("//").next().unwrap_or_default();
         for rest in line.split("crate::").skip(1) {
             let inside = rest.strip_prefix('{').unwrap_or(rest);
-            let names: Vec<&str> = if rest.starts_with('{') { inside.split(',').collect() } else { vec![inside] };
+            let names: Vec<&str> =
+                if rest.starts_with('{') { inside.split(',').collect() } else { vec![inside] };
             for name in names {
                 let name: String =
                     name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();

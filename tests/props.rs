@@ -102,12 +102,15 @@ fn probe() -> impl Strategy<Value = Probe> {
         prop_oneof![8 => path(), 1 => path().prop_map(|p| format!("/./x/..{p}")),
                     1 => path().prop_map(|p| p.replace('a', "%61")), 1 => Just("/../x".to_owned())],
         prop::collection::vec(pair, 0..3),
-        prop::option::weighted(0.95, prop_oneof![
-            6 => (0..40u8).prop_map(|n| format!("h{n}.example.com")),
-            2 => (0..4u8).prop_map(|n| format!("abc.Z{n}.example.com")),
-            1 => Just("h1.example.com:8443".to_owned()),
-            1 => Just("example.com".to_owned()),
-        ]),
+        prop::option::weighted(
+            0.95,
+            prop_oneof![
+                6 => (0..40u8).prop_map(|n| format!("h{n}.example.com")),
+                2 => (0..4u8).prop_map(|n| format!("abc.Z{n}.example.com")),
+                1 => Just("h1.example.com:8443".to_owned()),
+                1 => Just("example.com".to_owned()),
+            ],
+        ),
         prop::collection::vec((prop::sample::select(vec!["x-a", "X-B", "x-c"]), text()), 0..3),
         prop::sample::select(vec!["10.1.2.3", "192.0.2.1", "192.0.2.200", "2001:db8::5", "::ffff:10.0.0.1"]),
     )
@@ -198,13 +201,10 @@ fn holds(condition: &Condition, probe: &Probe, path: &str) -> bool {
             let name = host.split(':').next().unwrap_or_default();
             values.iter().any(|v| glob(v.as_bytes(), name.as_bytes(), true, false))
         }),
-        Condition::HostRegex(values) => probe
-            .host
-            .as_ref()
-            .is_some_and(|host| values.iter().any(|v| regex(v, host.as_bytes(), true))),
-        Condition::Path(values) => {
-            values.iter().any(|v| glob(v.as_bytes(), path.as_bytes(), false, false))
+        Condition::HostRegex(values) => {
+            probe.host.as_ref().is_some_and(|host| values.iter().any(|v| regex(v, host.as_bytes(), true)))
         }
+        Condition::Path(values) => values.iter().any(|v| glob(v.as_bytes(), path.as_bytes(), false, false)),
         Condition::PathRegex(values) => values.iter().any(|v| regex(v, path.as_bytes(), false)),
         Condition::Header(name, values) => {
             any_line(name, &|line| values.iter().any(|v| glob(v.as_bytes(), line, true, false)))
@@ -275,7 +275,8 @@ fn condition_json(condition: &Condition) -> Value {
 }
 
 fn router(rules: &[(u32, Vec<Condition>)]) -> Router {
-    let answer = |code: &str| json!([{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": code}}]);
+    let answer =
+        |code: &str| json!([{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": code}}]);
     let rules: Vec<Value> = rules
         .iter()
         .map(|(priority, conditions)| {
@@ -315,7 +316,8 @@ fn decided(router: &Router, probe: &Probe, output: &mut Output) -> Result<Option
 /// Priorities are a shuffled, gappy sequence: neither position nor insertion order may matter.
 fn with_priorities(rules: Vec<Vec<Condition>>, seed: u32) -> Vec<(u32, Vec<Condition>)> {
     let n = rules.len() as u32;
-    let step = (1..).map(|i| seed.wrapping_mul(2).wrapping_add(i) % 9973 | 1).find(|s| gcd(*s, n.max(1)) == 1);
+    let step =
+        (1..).map(|i| seed.wrapping_mul(2).wrapping_add(i) % 9973 | 1).find(|s| gcd(*s, n.max(1)) == 1);
     let step = u64::from(step.unwrap_or(1));
     rules
         .into_iter()

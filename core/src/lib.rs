@@ -4,6 +4,7 @@
 #![cfg_attr(feature = "capi", deny(unsafe_code))]
 
 mod decision;
+pub mod elbv2;
 mod error;
 pub mod model;
 mod options;

@@ -291,9 +291,8 @@ impl Run {
         let mut last = None;
         for i in 0..step.repeat {
             let (router, output, now) = (&self.router, &mut self.output, self.now);
-            let decision = observer.around(|| {
-                router.decide(listener, &request, now, step.entropy.wrapping_add(i), output)
-            });
+            let decision = observer
+                .around(|| router.decide(listener, &request, now, step.entropy.wrapping_add(i), output));
             let said = describe(&self.router, &decision, &self.output);
             for (key, expected) in &step.expect {
                 let actual = said.get(key).ok_or_else(|| format!("unknown expectation `{key}`"))?;

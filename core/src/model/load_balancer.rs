@@ -18,8 +18,7 @@ pub struct LoadBalancer {
     /// `internal` or `internet-facing`.
     pub scheme: Scheme,
     /// Always `application`.
-    #[serde(rename = "Type", deserialize_with = "application", serialize_with = "write_application")]
-    r#type: Application,
+    pub r#type: LoadBalancerType,
     /// The address families it serves.
     pub ip_address_type: LoadBalancerIpAddressType,
     /// Attributes that were set; those left out have AWS's defaults (spec: dataplane §6.10).
@@ -34,22 +33,13 @@ pub struct LoadBalancer {
     pub listeners: Vec<Listener>,
 }
 
-/// Marker for the one type of load balancer there is here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Application;
-
-fn application<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Application, D::Error> {
-    let text = String::deserialize(d)?;
-    if text == "application" {
-        Ok(Application)
-    } else {
-        Err(serde::de::Error::custom(format!("load balancers of type `{text}` are not supported")))
-    }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
-fn write_application<S: serde::Serializer>(_: &Application, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str("application")
+/// The type of a load balancer; other types have no rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadBalancerType {
+    /// An Application Load Balancer.
+    #[default]
+    Application,
 }
 
 /// Whom the load balancer is reachable for.

@@ -21,7 +21,7 @@ pub use action::{
 pub use attributes::{Attribute, Tag, attribute};
 pub use condition::{QueryStringKeyValue, RuleCondition};
 pub use listener::{Certificate, Listener, MutualAuthentication, Protocol};
-pub use load_balancer::{LoadBalancer, LoadBalancerIpAddressType, Scheme};
+pub use load_balancer::{LoadBalancer, LoadBalancerIpAddressType, LoadBalancerType, Scheme};
 pub use record_set::{AliasTarget, RecordSet};
 pub use rule::{Priority, Rewrite, Rule, RuleTransform};
 pub use target_group::{

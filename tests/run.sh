@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# All tests in all four languages. Needs cargo, python3 (3.11+), node (20+), npm and a C compiler; what
+# else it needs it takes from the package registries, into target/. Ends with what ran, by language.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+target=${CARGO_TARGET_DIR:-$root/target}
+logs=$target/test-logs
+mkdir -p "$logs"
+declare -a lines=()
+passed=0 failed=0 skipped=0
+
+# run NAME COMMAND…: shows the output, keeps it for counting
+run() {
+    local name=$1
+    shift
+    printf '\n== %s ==\n' "$name"
+    local start=$SECONDS status=0
+    "$@" 2>&1 | tee "$logs/$name.log" || status=$?
+    printf -- '-- %s: %s after %s s\n' "$name" "$([ $status -eq 0 ] && echo done || echo FAILED)" $((SECONDS - start))
+    if [ $status -ne 0 ]; then
+        failed=$((failed + 1))
+        lines+=("$(printf '%-8s %5s failed: see %s' "$name" "" "$logs/$name.log")")
+    fi
+    return 0
+}
+
+# count NAME PASSED FAILED SKIPPED [NOTE]
+count() {
+    lines+=("$(printf '%-8s %5d passed, %d failed, %d skipped%s' "$1" "$2" "$3" "$4" "${5:+ ($5)}")")
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    skipped=$((skipped + $4))
+}
+
+# sum FILE REGEX: adds up the numbers that the group of the regex takes
+sum() { { grep -oE "$2" "$1" || true; } | grep -oE '[0-9]+' | awk '{s += $1} END {print s + 0}'; }
+
+rust_tests() {
+    cargo test -q -p podway --features cli,capi --no-fail-fast \
+        && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test alloc --test layering \
+            --test controller --test serve --test header -- --nocapture
+}
+c_tests() { cargo test -q -p podway-tests --test c -- --nocapture; }
+
+python_tests() {
+    local venv=$target/venv
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check pytest ./ffi-python \
+        && "$venv/bin/python" -m pytest -q ffi-python/tests
+}
+
+node_tests() {
+    local app=$target/node-app
+    mkdir -p "$app"
+    [ -f "$app/package.json" ] || echo '{"name":"app","private":true}' > "$app/package.json"
+    (cd "$app" && npm install --no-audit --no-fund --loglevel=error "$root/ffi-node") \
+        && node --test --test-reporter=spec ffi-node/test/
+}
+
+run rust rust_tests
+count rust "$(sum "$logs/rust.log" '[0-9]+ passed')" 0 "$(sum "$logs/rust.log" '[0-9]+ ignored')"
+run c c_tests
+count c "$(sum "$logs/c.log" '[0-9]+ passed, 0 failed;|c: [0-9]+ vectors')" 0 0
+run python python_tests
+count python "$(sum "$logs/python.log" '[0-9]+ passed')" 0 "$(sum "$logs/python.log" '[0-9]+ skipped')"
+run node node_tests
+count node "$(sum "$logs/node.log" '^. pass [0-9]+|# pass [0-9]+')" 0 "$(sum "$logs/node.log" '^. skipped [0-9]+|# skipped [0-9]+')"
+
+printf '\n== what ran ==\n'
+printf '%s\n' "${lines[@]}"
+grep -hoE 'vectors (rust|c|python|node): .*|allocations: .*' "$logs"/*.log | sort -u || true
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]
