@@ -27,8 +27,7 @@ fn hot(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("podway", rules), |b| {
             b.iter(|| {
                 n += 1;
-                let decision =
-                    router.decide(listener, black_box(&request), Now::default(), n, &mut output);
+                let decision = router.decide(listener, black_box(&request), Now::default(), n, &mut output);
                 router.report(&decision, Outcome::Response(200), Now::default());
                 decision
             });
@@ -36,7 +35,12 @@ fn hot(c: &mut Criterion) {
         let routes = matchit_routes(&set);
         let path = target.split('?').next().unwrap_or_default();
         group.bench_function(BenchmarkId::new("matchit", rules), |b| {
-            b.iter(|| routes.get(black_box(host.as_str())).and_then(|r| r.at(black_box(path)).ok()).map(|m| *m.value));
+            b.iter(|| {
+                routes
+                    .get(black_box(host.as_str()))
+                    .and_then(|r| r.at(black_box(path)).ok())
+                    .map(|m| *m.value)
+            });
         });
     }
     group.finish();

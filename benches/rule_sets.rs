@@ -73,8 +73,7 @@ impl RuleSet {
     /// A router over the set, and its listener.
     pub fn router(&self) -> (Router, ListenerId) {
         let keys = KeyRing::from_secret(&[7; 32]).expect("a key");
-        let router =
-            Router::new(&self.model(), Options::default(), keys, Now::default()).expect("a router");
+        let router = Router::new(&self.model(), Options::default(), keys, Now::default()).expect("a router");
         let listener = router.listener("alb", 80).expect("the listener");
         (router, listener)
     }

@@ -197,6 +197,8 @@ pub enum Reason {
     TransformInvalidHost,
     /// A transform's result is too long.
     TransformBufferTooSmall,
+    /// The body of a fixed response is longer than an [`Output`] holds; AWS allows 1024 bytes.
+    BodyTooLong,
 }
 
 impl Reason {
@@ -213,6 +215,7 @@ impl Reason {
             Reason::TransformInvalidPath => "TransformInvalidPath",
             Reason::TransformInvalidHost => "TransformInvalidHost",
             Reason::TransformBufferTooSmall => "TransformBufferTooSmall",
+            Reason::BodyTooLong => "BodyTooLong",
         }
     }
 }
@@ -237,12 +240,90 @@ pub enum Outcome {
 /// Allocates when it is made and never again: one of them serves any number of decisions, one at a time.
 /// Every `decide` empties it first.
 pub struct Output {
-    text: Vec<u8>,
-    parts: [Part; Part::COUNT],
+    pub(crate) texts: Texts,
+    /// The path as rules see it, where it is not the path as sent.
+    pub(crate) path: Vec<u8>,
+    /// Path and query in one piece, for rewrites.
+    pub(crate) joined: Vec<u8>,
 }
 
 /// How much text one decision can hold: a Location of 8 KiB and all of the cookies, with room to spare.
-const OUTPUT_BYTES: usize = 24 * 1024;
+const TEXT_BYTES: usize = 24 * 1024;
+
+/// How long a target can be: the longest request line a listener accepts (spec: dataplane §6.7), doubled.
+const TARGET_BYTES: usize = 32 * 1024;
+
+impl Output {
+    /// An empty buffer of 88 KiB.
+    pub fn new() -> Self {
+        Output {
+            texts: Texts { text: Vec::with_capacity(TEXT_BYTES), parts: [Part::default(); Part::COUNT] },
+            path: Vec::with_capacity(TARGET_BYTES),
+            joined: Vec::with_capacity(TARGET_BYTES),
+        }
+    }
+
+    /// The value of the Location header of a redirect.
+    pub fn location(&self) -> Option<&str> {
+        self.texts.str(Text::Location)
+    }
+
+    /// The body of a fixed response.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.texts.get(Text::Body)
+    }
+
+    /// The media type of a fixed response.
+    pub fn content_type(&self) -> Option<&str> {
+        self.texts.str(Text::ContentType)
+    }
+
+    /// The path and query for the target, where a transform changed them.
+    pub fn uri(&self) -> Option<&str> {
+        self.texts.str(Text::Uri)
+    }
+
+    /// The Host for the target, where a transform changed it.
+    pub fn host(&self) -> Option<&str> {
+        self.texts.str(Text::Host)
+    }
+
+    /// The values of the Set-Cookie headers that the response must carry, in order.
+    pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
+        [Text::SetGroupCookie, Text::SetGroupCookieCors, Text::SetCookie, Text::SetCookieCors]
+            .into_iter()
+            .filter_map(|text| self.texts.str(text))
+    }
+
+    /// Forgets all text; keeps the memory.
+    pub fn clear(&mut self) {
+        self.texts.text.clear();
+        self.texts.parts = [Part::default(); Part::COUNT];
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("location", &self.location())
+            .field("uri", &self.uri())
+            .field("host", &self.host())
+            .field("set_cookies", &self.set_cookies().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The texts of an [`Output`], one behind the other in one buffer that never grows.
+pub(crate) struct Texts {
+    text: Vec<u8>,
+    parts: [Part; Part::COUNT],
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
@@ -251,7 +332,11 @@ struct Part {
     set: bool,
 }
 
-/// Names of the texts of an [`Output`].
+impl Part {
+    const COUNT: usize = 9;
+}
+
+/// Names of the texts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Text {
     Location = 0,
@@ -265,58 +350,11 @@ pub(crate) enum Text {
     SetGroupCookieCors = 8,
 }
 
-impl Part {
-    const COUNT: usize = 9;
-}
-
 /// The text does not fit; what was there before stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-impl Output {
-    /// An empty buffer of 24 KiB.
-    pub fn new() -> Self {
-        Output { text: Vec::with_capacity(OUTPUT_BYTES), parts: [Part::default(); Part::COUNT] }
-    }
-
-    /// The value of the Location header of a redirect.
-    pub fn location(&self) -> Option<&str> {
-        self.str(Text::Location)
-    }
-
-    /// The body of a fixed response.
-    pub fn body(&self) -> Option<&[u8]> {
-        self.get(Text::Body)
-    }
-
-    /// The media type of a fixed response.
-    pub fn content_type(&self) -> Option<&str> {
-        self.str(Text::ContentType)
-    }
-
-    /// The path and query for the target, where a transform changed them.
-    pub fn uri(&self) -> Option<&str> {
-        self.str(Text::Uri)
-    }
-
-    /// The Host for the target, where a transform changed it.
-    pub fn host(&self) -> Option<&str> {
-        self.str(Text::Host)
-    }
-
-    /// The values of the Set-Cookie headers that the response must carry, in order.
-    pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
-        [Text::SetGroupCookie, Text::SetGroupCookieCors, Text::SetCookie, Text::SetCookieCors]
-            .into_iter()
-            .filter_map(|text| self.str(text))
-    }
-
-    /// Forgets all text; keeps the memory.
-    pub fn clear(&mut self) {
-        self.text.clear();
-        self.parts = [Part::default(); Part::COUNT];
-    }
-
+impl Texts {
     #[inline]
     pub(crate) fn get(&self, text: Text) -> Option<&[u8]> {
         let part = self.parts.get(text as usize)?;
@@ -327,10 +365,19 @@ impl Output {
         self.get(text).and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
+    /// Writes a text in one piece.
+    pub(crate) fn write(&mut self, text: Text, bytes: &[u8]) -> Result<(), Full> {
+        self.begin(text);
+        self.push(bytes)?;
+        self.end(text);
+        Ok(())
+    }
+
     /// Starts to write `text`; whatever is pushed until `end` belongs to it.
     pub(crate) fn begin(&mut self, text: Text) {
+        let at = self.text.len() as u32;
         if let Some(part) = self.parts.get_mut(text as usize) {
-            *part = Part { start: self.text.len() as u32, end: self.text.len() as u32, set: false };
+            *part = Part { start: at, end: at, set: false };
         }
     }
 
@@ -342,6 +389,16 @@ impl Output {
         }
         self.text.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// How many bytes are written so far, of all texts.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Takes back what was pushed after the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.text.truncate(len);
     }
 
     /// Ends the text that was begun, and says how long it is.
@@ -362,22 +419,5 @@ impl Output {
         if let Some(part) = self.parts.get_mut(text as usize) {
             part.set = false;
         }
-    }
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output")
-            .field("location", &self.location())
-            .field("uri", &self.uri())
-            .field("host", &self.host())
-            .field("set_cookies", &self.set_cookies().collect::<Vec<_>>())
-            .finish_non_exhaustive()
     }
 }

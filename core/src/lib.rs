@@ -1,26 +1,54 @@
 //! The routing brain of an AWS Application Load Balancer as a library.
+//!
+//! A [`model::Model`] says what load balancers, listeners, rules, target groups and targets there are, in
+//! the ELBv2 API's own words. A [`Router`] is a compiled model with the state of its targets; it decides,
+//! for each request, which rule, which action, which target group and which target:
+//!
+//! ```text
+//! manifests | elbv2 JSON ─► Model ─► Router::new ─► decide(&request, now, entropy) ─► Decision
+//!                                                    report(decision, outcome, now) ◄── you, once per forward
+//!                                     poll(now) ─► probes      report_probe(target, result, now) ◄── you
+//!                                     reload(model, now): one atomic swap
+//! ```
+//!
+//! The core opens no socket, reads no clock and draws no random number: time and entropy are arguments.
+//!
+//! # Features
+//! - `manifest`: Kubernetes manifests as a source of the model, and the local cluster they need.
+//! - `forwarder`: a running load balancer on tokio.
+//! - `capi`: the C ABI.
+//! - `cli`: the command `podway`.
 
 #![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
 #![cfg_attr(feature = "capi", deny(unsafe_code))]
 
+mod compile;
 mod decision;
 pub mod elbv2;
 mod error;
+mod health;
+mod kube_proxy;
+mod matcher;
 pub mod model;
 mod options;
 mod request;
 mod router;
+mod select;
+mod state;
 mod sticky;
 mod table;
 mod time;
 
+pub use compile::validate;
 pub use decision::{
     Authenticate, Decision, Forward, GroupId, ListenerId, Outcome, Output, Reason, Stickiness, TargetId,
     Unsticky, Verdict,
 };
 pub use error::{Code, Diagnostic, Error, Layer, Location, Severity};
+pub use health::ProbeResult;
+pub use kube_proxy::{Hop, KubeProxy};
 pub use options::{Options, PathDecode, Tie, ZeroWeights};
 pub use request::{HttpRequest, Request, RequestView};
-pub use router::{GroupInfo, HealthEvent, ListenerInfo, Probe, ProbeResult, Router, TargetInfo};
+pub use router::{GroupInfo, HealthEvent, ListenerInfo, Probe, Router, TargetInfo};
 pub use sticky::KeyRing;
 pub use time::Now;

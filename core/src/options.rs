@@ -1,5 +1,7 @@
 //! Behaviour that AWS does not pin down, as fields with the defaults of the specification
-//! (spec: dataplane §0.4), and what the embedder decides. Imports only the cookie keys' type.
+//! (spec: dataplane §0.4), and what the embedder decides. In JSON the fields have their own names.
+
+use serde::{Deserialize, Serialize};
 
 /// How a router decides where AWS's documentation is silent or contradicts itself.
 ///
@@ -7,7 +9,8 @@
 /// let options = podway::Options { regex_anchored: true, ..podway::Options::default() };
 /// assert!(options.host_ignores_port);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// K-01: `:port` of the Host is cut off before host values are compared. Default true.
     pub host_ignores_port: bool,
@@ -46,6 +49,9 @@ pub struct Options {
     pub regex_size_limit: usize,
     /// The Availability Zone this router stands in, for groups without cross-zone balancing.
     pub availability_zone: Option<String>,
+    /// Ports as clients reach them, where they differ from the listeners' own: a Location names the second
+    /// of a pair for the first. Default empty.
+    pub port_map: Vec<(u16, u16)>,
     /// Whether a model that the ELBv2 API would refuse is refused. Default false: what can be decided is
     /// decided, since a model may come from a newer API than this library.
     pub strict: bool,
@@ -72,13 +78,15 @@ impl Default for Options {
             grpc_path_prefix: false,
             regex_size_limit: 1 << 20,
             availability_zone: None,
+            port_map: Vec::new(),
             strict: false,
         }
     }
 }
 
 /// K-05.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PathDecode {
     /// Nothing is decoded.
     None,
@@ -90,7 +98,8 @@ pub enum PathDecode {
 }
 
 /// K-10.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ZeroWeights {
     /// Answer 503.
     Unavailable,
@@ -101,7 +110,8 @@ pub enum ZeroWeights {
 }
 
 /// K-15.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Tie {
     /// In turn.
     RoundRobin,

@@ -165,14 +165,7 @@ pub fn run(case: &Case, observer: &mut impl Observer) -> Result<(), String> {
 fn case_model(case: &Case) -> Result<Model, String> {
     match (&case.model, &case.manifests) {
         (Some(model), None) => serde_json::from_value(model.clone()).map_err(|e| format!("model: {e}")),
-        (None, Some(folder)) => {
-            let sources =
-                podway::manifest::read_paths(&[vectors().join(folder)]).map_err(|e| e.to_string())?;
-            let settings = podway::manifest::Settings::default();
-            let loaded = podway::local::load(&sources, &settings, &podway::local::LocalCluster::default())
-                .map_err(|e| e.to_string())?;
-            Ok(loaded.model)
-        }
+        (None, Some(_)) => Err("manifests".into()),
         _ => Err("a case has a model or manifests".into()),
     }
 }
@@ -295,7 +288,7 @@ impl Run {
                 .around(|| router.decide(listener, &request, now, step.entropy.wrapping_add(i), output));
             let said = describe(&self.router, &decision, &self.output);
             for (key, expected) in &step.expect {
-                let actual = said.get(key).ok_or_else(|| format!("unknown expectation `{key}`"))?;
+                let actual = said.get(key.as_str()).ok_or_else(|| format!("unknown expectation `{key}`"))?;
                 if actual != expected {
                     return Err(format!("{key}: expected {expected}, got {actual} (all: {said:?})"));
                 }

@@ -1,5 +1,9 @@
-//! Sealed cookies.
+//! Stickiness (spec: dataplane §4): sealed cookies, the keys they are sealed with, and how they stand in
+//! headers. No state on the server: whoever has a key honours the cookie.
 
-/// The keys that cookies are sealed with and opened with.
-#[derive(Clone, Debug)]
-pub struct KeyRing {}
+mod header;
+mod seal;
+
+pub(crate) use header::{Cookie, scan, write};
+pub use seal::KeyRing;
+pub(crate) use seal::{Kind, Ticket};

@@ -1,0 +1,188 @@
+//! Model to [`Table`]: order, intern, build the index; collect all that is wrong. Everything that a
+//! decision does not have to do is done here, allocation included.
+//!
+//! Why this index and no other: rule sets of a load balancer are hosts times literal path heads, and the
+//! first match by priority is wanted, not the longest. A hash per host and a radix trie per host meet
+//! every rule that can match in one pass over the path, independent of how many rules there are; lists
+//! sorted by rank make "first by priority" the first that holds. Automata over all patterns would be one
+//! pass too, but a few `*word*` patterns blow them up to tens of megabytes; a sorted scan is linear in
+//! the rules. Where the design loses: rules that start with a wildcard (or have only header, query,
+//! source-ip or regex conditions) all stand at a trie's root and are asked one after the other.
+
+mod actions;
+mod attributes;
+mod check;
+mod conditions;
+mod groups;
+mod index;
+
+use std::collections::{HashMap, HashSet};
+
+pub use check::validate;
+
+use crate::error::{Code, Diagnostic, Error};
+use crate::model::{ActionConfig, Listener, LoadBalancer, Model, Priority, Rule, TargetGroup};
+use crate::options::Options;
+use crate::table::{ForwardEntry, ListenerEntry, RuleEntry, Table};
+
+/// Compiles a model.
+pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> {
+    if options.strict {
+        let refused = validate(model);
+        if !refused.is_empty() {
+            return Err(Error::Model(refused));
+        }
+    }
+    let mut compiler = Compiler {
+        options,
+        groups: HashMap::new(),
+        forwards: Vec::new(),
+        single_forwards: HashMap::new(),
+        problems: Vec::new(),
+    };
+    let all = compiler.number_groups(model);
+    let listeners = compiler.listeners(model);
+    let in_use: HashSet<u32> =
+        compiler.forwards.iter().flat_map(|f| f.groups.iter().map(|(group, _)| *group)).collect();
+    let (groups, targets) = groups::compile_groups(&all, &in_use, &mut compiler.problems);
+    if compiler.problems.is_empty() {
+        Ok(Table { listeners, forwards: compiler.forwards, groups, targets })
+    } else {
+        Err(Error::Model(compiler.problems))
+    }
+}
+
+struct Compiler<'a> {
+    options: &'a Options,
+    /// By ARN.
+    groups: HashMap<String, u32>,
+    forwards: Vec<ForwardEntry>,
+    /// Forwards to one group without stickiness, to their number.
+    single_forwards: HashMap<Vec<(u32, u32)>, u32>,
+    problems: Vec<Diagnostic>,
+}
+
+impl Compiler<'_> {
+    /// Numbers the groups of the model, and after them those that only actions name: such a group is known
+    /// to AWS and not to us, so it has no targets.
+    fn number_groups<'m>(&mut self, model: &'m Model) -> Vec<std::borrow::Cow<'m, TargetGroup>> {
+        let mut all = Vec::new();
+        for group in &model.target_groups {
+            let number = self.groups.len() as u32;
+            if self.groups.insert(group.target_group_arn.clone(), number).is_some() {
+                self.problems.push(Diagnostic::error(
+                    Code::DuplicateTargetGroupName,
+                    format!("two target groups have the ARN `{}`", group.target_group_arn),
+                ));
+            }
+            all.push(std::borrow::Cow::Borrowed(group));
+        }
+        let actions = model
+            .load_balancers
+            .iter()
+            .flat_map(|b| &b.listeners)
+            .flat_map(|l| l.default_actions.iter().chain(l.rules.iter().flat_map(|r| &r.actions)));
+        for action in actions {
+            let ActionConfig::Forward(config) = &action.config else { continue };
+            for tuple in &config.target_groups {
+                let arn = &tuple.target_group_arn;
+                if !self.groups.contains_key(arn) {
+                    self.groups.insert(arn.clone(), self.groups.len() as u32);
+                    all.push(std::borrow::Cow::Owned(TargetGroup {
+                        target_group_arn: arn.clone(),
+                        target_group_name: groups::name_of_arn(arn).to_owned(),
+                        ..TargetGroup::default()
+                    }));
+                }
+            }
+        }
+        all
+    }
+
+    fn listeners(&mut self, model: &Model) -> Vec<ListenerEntry> {
+        let mut seen = HashSet::new();
+        let mut out = Vec::new();
+        for balancer in &model.load_balancers {
+            for listener in &balancer.listeners {
+                if !seen.insert((&balancer.load_balancer_arn, listener.port)) {
+                    self.problems.push(
+                        Diagnostic::error(
+                            Code::DuplicateListener,
+                            format!("two listeners on port {}", listener.port),
+                        )
+                        .object(format!("load balancer {}", balancer.load_balancer_name)),
+                    );
+                    continue;
+                }
+                out.extend(self.listener(balancer, listener));
+            }
+        }
+        out
+    }
+
+    fn listener(&mut self, balancer: &LoadBalancer, listener: &Listener) -> Option<ListenerEntry> {
+        let place = format!("listener {}:{}", balancer.load_balancer_name, listener.port);
+        let mut rules: Vec<&Rule> = listener.rules.iter().collect();
+        rules.sort_by_key(|r| r.priority);
+        for pair in rules.windows(2) {
+            if let [a, b] = pair
+                && a.priority == b.priority
+            {
+                self.problems.push(
+                    Diagnostic::error(Code::PriorityInUse, format!("priority is in use: {}", a.priority))
+                        .object(place.clone()),
+                );
+            }
+        }
+        let shown_port = self.shown_port(listener.port);
+        let mut entries = Vec::with_capacity(rules.len());
+        let mut builder = index::Builder::new(self.options);
+        for rule in rules {
+            let object = || format!("{place} rule {}", rule.priority);
+            let grpc = self.options.grpc_path_prefix && forwards_to_grpc(rule);
+            if let Err(problem) = builder.add(entries.len() as u32, &rule.conditions, grpc) {
+                self.problems.push(problem.object(object()));
+            }
+            entries.extend(self.rule(rule.priority, &rule.actions, &rule.transforms, &object()));
+        }
+        let default =
+            self.rule(Priority::Default, &listener.default_actions, &[], &format!("{place} default"))?;
+        Some(ListenerEntry {
+            load_balancer_arn: balancer.load_balancer_arn.clone(),
+            load_balancer_name: balancer.load_balancer_name.clone(),
+            dns_name: balancer.dns_name.clone(),
+            port: listener.port,
+            shown_port,
+            protocol: listener.protocol,
+            rules: entries,
+            default,
+            index: builder.build(),
+        })
+    }
+
+    fn rule(
+        &mut self,
+        priority: Priority,
+        actions: &[crate::model::Action],
+        transforms: &[crate::model::RuleTransform],
+        object: &str,
+    ) -> Option<RuleEntry> {
+        match self.rule_entry(priority, actions, transforms) {
+            Ok(entry) => Some(entry),
+            Err(problem) => {
+                self.problems.push(problem.object(object));
+                None
+            }
+        }
+    }
+
+    /// The port that a Location names for a listener's port.
+    fn shown_port(&self, port: u16) -> u16 {
+        self.options.port_map.iter().find(|(from, _)| *from == port).map_or(port, |(_, to)| *to)
+    }
+}
+
+/// Whether a rule's patterns are gRPC methods as far as its ARNs tell.
+fn forwards_to_grpc(rule: &Rule) -> bool {
+    rule.actions.iter().any(|a| matches!(a.config, ActionConfig::Forward(_)))
+}

@@ -1,0 +1,183 @@
+//! Globs of the load balancer: `*` is any run of bytes (also `/` and `.`), `?` one byte; the pattern covers
+//! the whole subject (spec: dataplane §1.5). Two pointers and one point of return: the time is bounded by
+//! pattern length × subject length, whatever the pattern.
+
+/// Whether ASCII letters are told apart by case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    Sensitive,
+    Insensitive,
+}
+
+/// A compiled glob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glob {
+    tokens: Box<[Token]>,
+    /// Set where the pattern has no wildcard: it is compared as a whole.
+    literal: Option<Box<[u8]>>,
+    case: Case,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Byte(u8),
+    One,
+    Run,
+}
+
+impl Glob {
+    /// A glob in which every `*` and `?` is a wildcard.
+    pub(crate) fn new(pattern: &str, case: Case) -> Self {
+        Self::from_tokens(pattern.bytes().map(token), case)
+    }
+
+    /// A glob in which a backslash makes the next character literal (query strings, spec: §1.5.5).
+    pub(crate) fn with_escapes(pattern: &str, case: Case) -> Self {
+        let mut bytes = pattern.bytes().peekable();
+        let mut tokens = Vec::with_capacity(pattern.len());
+        while let Some(byte) = bytes.next() {
+            tokens.push(match byte {
+                b'\\' => Token::Byte(bytes.next().unwrap_or(b'\\')),
+                other => token(other),
+            });
+        }
+        Self::from_tokens(tokens.into_iter(), case)
+    }
+
+    fn from_tokens(tokens: impl Iterator<Item = Token>, case: Case) -> Self {
+        let fold = |token| match token {
+            Token::Byte(b) if case == Case::Insensitive => Token::Byte(b.to_ascii_lowercase()),
+            other => other,
+        };
+        let mut folded: Vec<Token> = Vec::new();
+        for token in tokens.map(fold) {
+            // `**` is `*`; more of them would only cost time.
+            if token != Token::Run || folded.last() != Some(&Token::Run) {
+                folded.push(token);
+            }
+        }
+        let literal = folded
+            .iter()
+            .map(|t| match t {
+                Token::Byte(b) => Some(*b),
+                _ => None,
+            })
+            .collect::<Option<Vec<u8>>>()
+            .map(Vec::into_boxed_slice);
+        Glob { tokens: folded.into_boxed_slice(), literal, case }
+    }
+
+    /// Whether the pattern covers the whole subject.
+    #[inline]
+    pub(crate) fn matches(&self, subject: &[u8]) -> bool {
+        match (&self.literal, self.case) {
+            (Some(literal), Case::Sensitive) => **literal == *subject,
+            (Some(literal), Case::Insensitive) => literal.eq_ignore_ascii_case(subject),
+            (None, case) => wildcard(&self.tokens, subject, case),
+        }
+    }
+}
+
+const fn token(byte: u8) -> Token {
+    match byte {
+        b'*' => Token::Run,
+        b'?' => Token::One,
+        other => Token::Byte(other),
+    }
+}
+
+fn wildcard(tokens: &[Token], subject: &[u8], case: Case) -> bool {
+    let (mut t, mut s) = (0, 0);
+    // After a run: where to continue when what follows it does not fit.
+    let mut again: Option<(usize, usize)> = None;
+    loop {
+        match (tokens.get(t), subject.get(s)) {
+            (Some(Token::Run), _) => {
+                again = Some((t + 1, s));
+                t += 1;
+                continue;
+            }
+            (Some(Token::One), Some(_)) => {
+                t += 1;
+                s += 1;
+                continue;
+            }
+            (Some(Token::Byte(p)), Some(b)) if same(*p, *b, case) => {
+                t += 1;
+                s += 1;
+                continue;
+            }
+            (None, None) => return true,
+            _ => {}
+        }
+        // Only the last run may take one byte more: an earlier one could gain nothing by it.
+        match again {
+            Some((after, from)) if from < subject.len() => {
+                again = Some((after, from + 1));
+                t = after;
+                s = from + 1;
+            }
+            _ => return false,
+        }
+    }
+}
+
+#[inline]
+fn same(pattern: u8, byte: u8, case: Case) -> bool {
+    match case {
+        Case::Sensitive => pattern == byte,
+        Case::Insensitive => pattern == byte.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(pattern: &str, subject: &str) -> bool {
+        Glob::new(pattern, Case::Sensitive).matches(subject.as_bytes())
+    }
+
+    #[test]
+    fn wildcards() {
+        for (pattern, subject, expected) in [
+            ("/img/*", "/img/a/b", true),
+            ("/img/*", "/img/", true),
+            ("/img/*", "/img", false),
+            ("/a?c", "/a/c", true),
+            ("/a?c", "/ac", false),
+            ("/a*b", "/axbxb", true),
+            ("/a*b", "/axbx", false),
+            ("*.php", "/x/index.php", true),
+            ("*a*a*a", "aaaa", true),
+            ("", "", true),
+            ("", "x", false),
+            ("*", "", true),
+            ("?", "", false),
+            ("**?", "x", true),
+        ] {
+            assert_eq!(path(pattern, subject), expected, "{pattern} {subject}");
+        }
+    }
+
+    #[test]
+    fn case_is_folded_only_where_asked() {
+        assert!(!path("/A", "/a"));
+        assert!(Glob::new("*.Example.COM", Case::Insensitive).matches(b"A.example.com"));
+    }
+
+    #[test]
+    fn escapes_make_wildcards_literal() {
+        let g = |p: &str, s: &str| Glob::with_escapes(p, Case::Insensitive).matches(s.as_bytes());
+        assert!(g(r"x\*y", "x*y") && !g(r"x\*y", "xzy"));
+        assert!(g(r"\\", r"\") && g(r"a\", r"a\"));
+        assert!(g(r"\A", "a"), "an escaped letter folds too");
+    }
+
+    #[test]
+    fn hostile_patterns_stay_cheap() {
+        let pattern = "*a".repeat(64) + "b";
+        let subject = "a".repeat(16 * 1024);
+        assert!(!path(&pattern, &subject));
+    }
+}

@@ -1,0 +1,210 @@
+//! What a router tells of itself: listeners, groups, targets, and what changed.
+
+use std::net::SocketAddr;
+
+use super::Router;
+use crate::decision::{Decision, GroupId, ListenerId, TargetId};
+use crate::model::{Action, Protocol, ProtocolVersion, TargetHealth};
+use crate::state::Slot;
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// For `decide`.
+    pub id: ListenerId,
+    /// The load balancer's name.
+    pub load_balancer: String,
+    /// The load balancer's ARN.
+    pub load_balancer_arn: String,
+    /// The port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// A target group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupInfo {
+    /// The id.
+    pub id: GroupId,
+    /// The name.
+    pub name: String,
+    /// The ARN.
+    pub arn: String,
+    /// `namespace/name:port` of the Service it was made for.
+    pub service: Option<String>,
+}
+
+/// A target with its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetInfo {
+    /// The id of this registration.
+    pub id: TargetId,
+    /// Its group.
+    pub group: GroupId,
+    /// The group's name.
+    pub group_name: String,
+    /// Instance id or address.
+    pub target: String,
+    /// Its port.
+    pub port: u16,
+    /// Where to connect to; a draining target has none.
+    pub address: Option<SocketAddr>,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// Its health.
+    pub health: TargetHealth,
+    /// Forwards that are not reported yet.
+    pub in_flight: u32,
+}
+
+/// A health check that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// For `report_probe`.
+    pub target: TargetId,
+    /// Where to connect to: the target on the health check's port.
+    pub address: SocketAddr,
+    /// HTTP, or HTTPS without looking at the certificate.
+    pub protocol: Protocol,
+    /// HTTP1, HTTP2 or GRPC.
+    pub version: ProtocolVersion,
+    /// Path and query.
+    pub path: String,
+    /// The Host header: the address, with the port unless it is the protocol's own.
+    pub host: String,
+    /// Milliseconds for the whole check.
+    pub timeout_ms: u64,
+}
+
+/// A change of a target's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthEvent {
+    /// The registration.
+    pub target: TargetId,
+    /// Its group's name.
+    pub group_name: String,
+    /// `id:port`.
+    pub name: String,
+    /// What it was; `None` for a registration that is new.
+    pub from: Option<TargetHealth>,
+    /// What it is; `None` when it is gone.
+    pub to: Option<TargetHealth>,
+    /// When, in milliseconds of the caller's monotonic clock.
+    pub at_ms: u64,
+}
+
+impl Router {
+    /// The listener of a load balancer, by name or ARN, on a port. The id stays valid for the router's
+    /// life: while the listener is gone, decisions for it are errors.
+    pub fn listener(&self, load_balancer: &str, port: u16) -> Option<ListenerId> {
+        let snapshot = self.snapshot.load();
+        let place = snapshot.table.listeners.iter().position(|l| {
+            l.port == port && (l.load_balancer_name == load_balancer || l.load_balancer_arn == load_balancer)
+        })?;
+        let id = snapshot.listeners.iter().position(|l| *l == Some(place as u32))?;
+        Some(ListenerId(id as u32))
+    }
+
+    /// All listeners, in the order of the model.
+    pub fn listeners(&self) -> Vec<ListenerInfo> {
+        let snapshot = self.snapshot.load();
+        let mut all: Vec<(u32, ListenerInfo)> = (0u32..)
+            .zip(snapshot.listeners.iter())
+            .filter_map(|(id, place)| {
+                let place = (*place)?;
+                let listener = snapshot.table.listeners.get(place as usize)?;
+                let info = ListenerInfo {
+                    id: ListenerId(id),
+                    load_balancer: listener.load_balancer_name.clone(),
+                    load_balancer_arn: listener.load_balancer_arn.clone(),
+                    port: listener.port,
+                    protocol: listener.protocol,
+                };
+                Some((place, info))
+            })
+            .collect();
+        all.sort_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, info)| info).collect()
+    }
+
+    /// A group's name, ARN and Service; `None` for an id of a group that is gone.
+    pub fn group(&self, group: GroupId) -> Option<GroupInfo> {
+        let snapshot = self.snapshot.load();
+        let place = snapshot.group_ids.iter().position(|id| *id == group)?;
+        let entry = snapshot.table.groups.get(place)?;
+        Some(GroupInfo {
+            id: group,
+            name: entry.name.clone(),
+            arn: entry.arn.clone(),
+            service: entry.service.as_ref().map(ToString::to_string),
+        })
+    }
+
+    /// All targets, in the order of the model, and after them those that are draining.
+    pub fn targets(&self) -> Vec<TargetInfo> {
+        let cold = self.cold();
+        let snapshot = self.snapshot.load();
+        let registered = snapshot.table.targets.iter().zip(snapshot.targets.iter()).map(|(entry, slot)| {
+            let name = snapshot.table.groups.get(entry.group as usize).map(|g| g.name.clone());
+            TargetInfo {
+                address: entry.address,
+                zone: entry.zone.clone(),
+                ..info(slot, name.unwrap_or_default())
+            }
+        });
+        let draining = cold.registry.draining().filter_map(|id| {
+            let slot = snapshot.slot(id)?;
+            Some(info(slot, cold.registry.group_name(slot.group).to_owned()))
+        });
+        registered.chain(draining).collect()
+    }
+
+    /// The target with this id, draining ones included.
+    pub fn target(&self, target: TargetId) -> Option<TargetInfo> {
+        let snapshot = self.snapshot.load();
+        let slot = snapshot.slot(target)?;
+        let group = snapshot.group_ids.iter().position(|id| *id == slot.group);
+        let name = group.and_then(|g| snapshot.table.groups.get(g)).map(|g| g.name.clone());
+        let known = group.and_then(|g| snapshot.by_fingerprint.get(g));
+        let entry = known
+            .and_then(|k| Some(k.get(k.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok()?)?.1))
+            .and_then(|at| snapshot.table.targets.get(at as usize));
+        Some(TargetInfo {
+            address: entry.and_then(|e| e.address),
+            zone: entry.and_then(|e| e.zone.clone()),
+            ..info(slot, name.unwrap_or_default())
+        })
+    }
+
+    /// Takes the changes of health since the last call, oldest first. Of more than 10,000 the oldest are
+    /// lost.
+    pub fn events(&self) -> Vec<HealthEvent> {
+        self.cold().events.drain(..).collect()
+    }
+
+    /// The authentication that a decision asks for, as it stands in the model.
+    pub fn authentication(&self, listener: ListenerId, decision: &Decision) -> Option<Action> {
+        decision.authenticate?;
+        let snapshot = self.snapshot.load();
+        let place = snapshot.listeners.get(listener.0 as usize).copied().flatten()?;
+        let listener = snapshot.table.listeners.get(place as usize)?;
+        let mut rules = listener.rules.iter().chain([&listener.default]);
+        let rule = rules.find(|r| Some(r.priority) == decision.priority)?;
+        rule.authenticate.as_ref().map(|(_, action)| Action::clone(action))
+    }
+}
+
+fn info(slot: &Slot, group_name: String) -> TargetInfo {
+    TargetInfo {
+        id: slot.id,
+        group: slot.group,
+        group_name,
+        target: slot.target.clone(),
+        port: slot.port,
+        address: None,
+        zone: None,
+        health: slot.health(),
+        in_flight: slot.in_flight(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The one handle: a compiled model with the state of its targets. Decisions read one snapshot, swapped as
+//! a whole; everything that moves states takes a lock that decisions never take.
+
+mod decide;
+mod info;
+mod reload;
+mod schedule;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+pub use info::{GroupInfo, HealthEvent, ListenerInfo, Probe, TargetInfo};
+
+use self::reload::Registry;
+use self::schedule::Schedule;
+use crate::TargetId;
+use crate::decision::{Decision, Outcome, Verdict};
+use crate::error::{Code, Diagnostic, Error};
+use crate::health::ProbeResult;
+use crate::model::{Model, TargetHealth};
+use crate::options::Options;
+use crate::state::{GroupState, Slot};
+use crate::sticky::KeyRing;
+use crate::table::Table;
+use crate::time::Now;
+
+/// A compiled model with the state of its targets.
+///
+/// `Send + Sync`, and every verb takes `&self`: share it among threads by reference or in an `Arc`.
+/// `decide` and `report` neither allocate nor lock nor call the system; the other verbs may.
+///
+/// ```
+/// use podway::{KeyRing, Now, Options, Outcome, Output, Request, Router, Verdict};
+///
+/// let model = serde_json::from_str(r#"{
+///   "LoadBalancers": [{"LoadBalancerArn": "arn:web", "LoadBalancerName": "web", "Listeners": [{
+///     "Port": 80, "Protocol": "HTTP", "DefaultActions": [{"Type": "forward", "TargetGroupArn": "arn:api"}]}]}],
+///   "TargetGroups": [{"TargetGroupArn": "arn:api", "TargetGroupName": "api", "TargetType": "ip",
+///     "TargetHealthDescriptions": [
+///       {"Target": {"Id": "10.0.0.1", "Port": 8080}, "TargetHealth": {"State": "healthy"}}]}]}"#)?;
+/// let now = Now { mono_ms: 0, unix_s: 1_767_225_600 };
+/// let router = Router::new(&model, Options::default(), KeyRing::from_secret(&[7; 32])?, now)?;
+/// let listener = router.listener("web", 80).ok_or("no such listener")?;
+///
+/// let mut output = Output::new(); // one per thread, reused
+/// let request = Request::new("GET", "/users?id=1", "192.0.2.9:40000".parse()?).host("api.example.com");
+/// let decision = router.decide(listener, &request, now, 42, &mut output);
+/// let Verdict::Forward(forward) = decision.verdict else { panic!() };
+/// assert_eq!(forward.address, "10.0.0.1:8080".parse()?);
+/// // … send the request there …
+/// router.report(&decision, Outcome::Response(200), now);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Router {
+    snapshot: ArcSwap<Snapshot>,
+    cold: Mutex<Cold>,
+    late_reports: AtomicU64,
+}
+
+/// What decisions read.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    table: Arc<Table>,
+    options: Arc<Options>,
+    keys: Arc<KeyRing>,
+    /// By `ListenerId`: the listener's place in the table, while it is there.
+    listeners: Arc<[Option<u32>]>,
+    /// By group index of the table.
+    groups: Arc<[Arc<GroupState>]>,
+    group_ids: Arc<[crate::GroupId]>,
+    /// By target index of the table.
+    targets: Arc<[Arc<Slot>]>,
+    /// By group index: `(fingerprint, target index)`, sorted.
+    by_fingerprint: Arc<[Box<[(u64, u32)]>]>,
+    /// By slot number, draining ones included.
+    slots: Arc<[Option<Arc<Slot>>]>,
+    /// Fingerprints of draining targets, sorted.
+    draining: Arc<[u64]>,
+}
+
+/// What only the other verbs touch.
+#[derive(Debug)]
+struct Cold {
+    registry: Registry,
+    schedule: Schedule,
+    events: VecDeque<HealthEvent>,
+}
+
+impl Router {
+    /// Compiles `model` and starts its targets in the health that the model gives them.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with everything that cannot be decided (an unusable regex, two rules with one
+    /// priority); with [`Options::strict`] with everything the ELBv2 API would refuse.
+    pub fn new(model: &Model, options: Options, keys: KeyRing, now: Now) -> Result<Self, Error> {
+        let mut cold =
+            Cold { registry: Registry::default(), schedule: Schedule::default(), events: VecDeque::new() };
+        let snapshot = reload::snapshot(model, Arc::new(options), Arc::new(keys), None, &mut cold, now)?;
+        Ok(Router {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            cold: Mutex::new(cold),
+            late_reports: AtomicU64::new(0),
+        })
+    }
+
+    /// Swaps `model` in: one atomic step for everyone who decides. Targets that stay (same group ARN, id
+    /// and port) keep their health, their requests in flight and their slow start; targets that leave drain
+    /// for their group's deregistration delay; new ones start as the model says.
+    ///
+    /// # Errors
+    /// As [`Router::new`]; then everything stays as it was.
+    pub fn reload(&self, model: &Model, now: Now) -> Result<(), Error> {
+        let mut cold = self.cold();
+        let before = self.snapshot.load_full();
+        let (options, keys) = (before.options.clone(), before.keys.clone());
+        let after = reload::snapshot(model, options, keys, Some(&before), &mut cold, now)?;
+        self.snapshot.store(Arc::new(after));
+        Ok(())
+    }
+
+    /// Replaces the cookie keys. Cookies sealed with a key that is not in the ring are not honoured any
+    /// more; keep the previous ones in it for as long as a session may last.
+    pub fn set_keys(&self, keys: KeyRing) {
+        let _cold = self.cold(); // so that a reload at the same time does not bring the old keys back
+        let mut snapshot = Snapshot::clone(&self.snapshot.load());
+        snapshot.keys = Arc::new(keys);
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Settles a forward: owed exactly once for each, whatever became of the request. A report for a
+    /// registration that is gone is counted and dropped; a decision that is no forward owes nothing.
+    pub fn report(&self, decision: &Decision, outcome: Outcome, now: Now) {
+        let _ = (outcome, now);
+        let Verdict::Forward(forward) = decision.verdict else { return };
+        let snapshot = self.snapshot.load();
+        if !snapshot.slot(forward.target).is_some_and(|slot| slot.leave()) {
+            self.late_reports.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many reports came for a registration that was gone, or came twice.
+    pub fn late_reports(&self) -> u64 {
+        self.late_reports.load(Ordering::Relaxed)
+    }
+
+    /// Appends the probes that are due to `probes`, lets time pass for draining targets, and says when to
+    /// call again, in milliseconds of the same monotonic clock (`u64::MAX`: nothing is waited for).
+    pub fn poll(&self, now: Now, probes: &mut Vec<Probe>) -> u64 {
+        let mut cold = self.cold();
+        let snapshot = self.snapshot.load_full();
+        if let Some(changed) = reload::drained(&snapshot, &mut cold, now) {
+            self.snapshot.store(Arc::new(changed));
+        }
+        let next = schedule::due(&snapshot, &mut cold, now, probes);
+        next.min(cold.registry.next_drained())
+    }
+
+    /// Takes the result of a probe. A result for a registration that is gone is dropped.
+    pub fn report_probe(&self, target: TargetId, result: &ProbeResult, now: Now) {
+        let mut cold = self.cold();
+        let snapshot = self.snapshot.load_full();
+        let (Some(slot), Some(group)) = (snapshot.slot(target), snapshot.group_of(target)) else { return };
+        slot.end_probe();
+        let Some(check) = snapshot.table.groups.get(group).map(|g| &g.health_check) else { return };
+        snapshot.change(&mut cold, slot, group, now, |machine| machine.result(result, check));
+    }
+
+    /// Sets a target's health by hand: for embedders with checks of their own, and for tests.
+    ///
+    /// # Errors
+    /// `E_NOT_FOUND` for a registration that is gone or draining.
+    pub fn set_target_health(&self, target: TargetId, health: TargetHealth, now: Now) -> Result<(), Error> {
+        let mut cold = self.cold();
+        let snapshot = self.snapshot.load_full();
+        let (Some(slot), Some(group)) = (snapshot.slot(target), snapshot.group_of(target)) else {
+            return Err(Diagnostic::error(Code::E_NOT_FOUND, "the target is not registered").into());
+        };
+        snapshot.change(&mut cold, slot, group, now, |machine| machine.set(health));
+        Ok(())
+    }
+
+    fn cold(&self) -> MutexGuard<'_, Cold> {
+        // What a panicking thread left behind is whole: every change is made before the swap.
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Snapshot {
+    /// The registration, if it is still the one that holds the slot.
+    #[inline]
+    fn slot(&self, target: TargetId) -> Option<&Arc<Slot>> {
+        self.slots.get(target.slot as usize)?.as_ref().filter(|slot| slot.id == target)
+    }
+
+    /// The index of the group that a registered target is in now.
+    fn group_of(&self, target: TargetId) -> Option<usize> {
+        let slot = self.slot(target)?;
+        let group = self.group_ids.iter().position(|id| *id == slot.group)?;
+        let known = self.by_fingerprint.get(group)?;
+        known.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok().map(|_| group)
+    }
+}

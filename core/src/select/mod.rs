@@ -1,0 +1,48 @@
+//! Which group of a forward, and which target of a group (spec: dataplane §2.2, §3.3). Reads the table and
+//! the state, counts turns; decides nothing about health or cookies.
+
+mod least_outstanding;
+mod round_robin;
+mod weighted;
+
+pub(crate) use weighted::{Weighted, group};
+
+use crate::options::Options;
+use crate::state::{GroupState, Slot};
+use crate::table::{Algorithm, GroupAttributes};
+use crate::time::Now;
+
+/// The chosen target, as an index into `Table::targets`; `None` where no target may be chosen.
+#[inline]
+pub(crate) fn target<'a>(
+    attributes: &GroupAttributes,
+    state: &GroupState,
+    slot_of: impl Fn(u32) -> Option<&'a Slot>,
+    options: &Options,
+    now: Now,
+    entropy: u64,
+) -> Option<u32> {
+    let (count, _) = state.eligible();
+    if count == 0 {
+        return None;
+    }
+    match attributes.algorithm {
+        Algorithm::RoundRobin if state.ramping() => {
+            round_robin::ramped(attributes, state, count, slot_of, options, now, entropy)
+        }
+        Algorithm::RoundRobin => state.at(state.turn() % count),
+        Algorithm::LeastOutstandingRequests => {
+            least_outstanding::pick(state, count, slot_of, options, entropy)
+        }
+        Algorithm::WeightedRandom => state.at((entropy % u64::from(count)) as u32),
+    }
+}
+
+/// Spreads the bits of entropy that may be as weak as a counter (splitmix64).
+#[inline]
+pub(crate) fn mix(entropy: u64) -> u64 {
+    let mut z = entropy.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}

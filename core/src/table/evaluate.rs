@@ -1,0 +1,87 @@
+//! From a request to a rule and what it says (spec: dataplane §1.1 rows 4 and 5).
+
+use super::{RuleEntry, Table, Terminal};
+use crate::decision::{Authenticate, Full, Output, Reason};
+use crate::matcher::{BadTarget, Subject};
+use crate::model::Priority;
+use crate::options::Options;
+use crate::request::RequestView;
+
+/// What the rules say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Evaluated {
+    /// `None` where the request never got to the rules.
+    pub(crate) priority: Option<Priority>,
+    pub(crate) authenticate: Option<Authenticate>,
+    pub(crate) routing: Routing,
+}
+
+/// The terminal action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routing {
+    /// An index into `Table::forwards`.
+    Forward(u32),
+    Redirect {
+        status: u16,
+    },
+    FixedResponse {
+        status: u16,
+    },
+    Error {
+        status: u16,
+        reason: Reason,
+    },
+}
+
+impl Table {
+    /// Finds the rule and writes what its action says into `output`.
+    #[inline]
+    pub(crate) fn evaluate<R: RequestView>(
+        &self,
+        listener: usize,
+        request: &R,
+        options: &Options,
+        output: &mut Output,
+    ) -> Evaluated {
+        let refuse = |status, reason| Evaluated {
+            priority: None,
+            authenticate: None,
+            routing: Routing::Error { status, reason },
+        };
+        let Some(listener) = self.listeners.get(listener) else {
+            return refuse(503, Reason::NoListener);
+        };
+        if request.method() == b"TRACE" {
+            return refuse(405, Reason::MethodNotAllowed);
+        }
+        let Output { texts, path, joined } = output;
+        let subject = match Subject::new(request, options, path) {
+            Ok(subject) => subject,
+            Err(BadTarget) => return refuse(400, Reason::BadUri),
+        };
+        let rule = listener
+            .index
+            .first(&subject, request, options)
+            .and_then(|rank| listener.rules.get(rank))
+            .unwrap_or(&listener.default);
+        let RuleEntry { priority, authenticate, terminal, transforms } = rule;
+        let routing = match terminal {
+            Terminal::Forward(forward) => match transforms {
+                None => Routing::Forward(*forward),
+                Some(transforms) => match transforms.render(&subject, joined, texts) {
+                    Ok(()) => Routing::Forward(*forward),
+                    Err(reason) => Routing::Error { status: 500, reason },
+                },
+            },
+            Terminal::Redirect(redirect) => match redirect.render(listener, &subject, texts) {
+                Ok(()) => Routing::Redirect { status: redirect.status },
+                Err(reason) => Routing::Error { status: 507, reason },
+            },
+            Terminal::Fixed(fixed) => match fixed.render(texts) {
+                Ok(()) => Routing::FixedResponse { status: fixed.status },
+                Err(Full) => Routing::Error { status: 500, reason: Reason::BodyTooLong },
+            },
+        };
+        Evaluated { priority: Some(*priority), authenticate: authenticate.as_ref().map(|(a, _)| *a), routing }
+    }
+}

@@ -1,0 +1,128 @@
+//! The compiled model: immutable arrays, indexed by number. Made by `compile`, read by `router`; nothing
+//! in here changes after it is made. What changes per target is in `state`.
+
+mod action;
+mod evaluate;
+mod index;
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+pub(crate) use action::{Fixed, Piece, Redirect, Template, Terminal, Transforms};
+pub(crate) use evaluate::Routing;
+pub(crate) use index::{Entry, HostMap, Index, Node};
+
+use crate::decision::Authenticate;
+use crate::health::HealthCheck;
+use crate::model::{self, Priority, Protocol, ServiceRef, TargetHealth};
+
+/// Everything a decision needs, without text that only people need.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) listeners: Vec<ListenerEntry>,
+    pub(crate) forwards: Vec<ForwardEntry>,
+    pub(crate) groups: Vec<GroupEntry>,
+    /// The targets of all groups; each group has a range of it.
+    pub(crate) targets: Vec<TargetEntry>,
+}
+
+/// A listener with its rules in the order of their priorities.
+#[derive(Debug)]
+pub(crate) struct ListenerEntry {
+    pub(crate) load_balancer_arn: String,
+    pub(crate) load_balancer_name: String,
+    /// Stands in for the Host of a request that has none.
+    pub(crate) dns_name: String,
+    pub(crate) port: u16,
+    /// The port that a Location names for it.
+    pub(crate) shown_port: u16,
+    pub(crate) protocol: Protocol,
+    /// By rank: the lowest priority number first.
+    pub(crate) rules: Vec<RuleEntry>,
+    pub(crate) default: RuleEntry,
+    pub(crate) index: Index,
+}
+
+/// What a rule does.
+#[derive(Debug)]
+pub(crate) struct RuleEntry {
+    pub(crate) priority: Priority,
+    /// What has to succeed first, and its action in the model.
+    pub(crate) authenticate: Option<(Authenticate, Box<model::Action>)>,
+    pub(crate) terminal: Terminal,
+    pub(crate) transforms: Option<Box<Transforms>>,
+}
+
+/// A forward action: groups with cumulative weights.
+#[derive(Debug, Default)]
+pub(crate) struct ForwardEntry {
+    /// `(group index, sum of the weights up to and including it)`, in the action's order.
+    pub(crate) groups: Vec<(u32, u32)>,
+    /// Seconds of stickiness between the groups, where it is on.
+    pub(crate) stickiness_seconds: Option<u32>,
+}
+
+/// A target group.
+#[derive(Debug)]
+pub(crate) struct GroupEntry {
+    pub(crate) arn: String,
+    pub(crate) name: String,
+    pub(crate) service: Option<ServiceRef>,
+    /// Its part of `Table::targets`.
+    pub(crate) targets: Range<u32>,
+    /// Whether a listener of the model can reach it.
+    pub(crate) in_use: bool,
+    pub(crate) attributes: GroupAttributes,
+    pub(crate) health_check: HealthCheck,
+    /// Names the group in cookies.
+    pub(crate) fingerprint: u64,
+}
+
+/// A registered target.
+#[derive(Debug)]
+pub(crate) struct TargetEntry {
+    pub(crate) group: u32,
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    pub(crate) zone: Option<String>,
+    /// Where to connect to; `None` for an instance whose address is not known.
+    pub(crate) address: Option<SocketAddr>,
+    /// Where its health checks go.
+    pub(crate) probe_address: Option<SocketAddr>,
+    /// Its health in the model.
+    pub(crate) health: TargetHealth,
+    /// Names the target in cookies.
+    pub(crate) fingerprint: u64,
+}
+
+/// The attributes of a target group that decide something (spec: dataplane §13.7), typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupAttributes {
+    pub(crate) deregistration_delay_s: u32,
+    pub(crate) stickiness: StickinessAttributes,
+    pub(crate) slow_start_s: u32,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) anomaly_mitigation: bool,
+    /// `false` keeps a request in its own zone.
+    pub(crate) cross_zone: bool,
+    /// Below so many healthy targets the group fails open.
+    pub(crate) fail_open_count: u32,
+    /// Below so many healthy targets in a hundred the group fails open.
+    pub(crate) fail_open_percentage: Option<u32>,
+}
+
+/// `stickiness.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StickinessAttributes {
+    Off,
+    LbCookie { seconds: u32 },
+    AppCookie { name: String, seconds: u32 },
+}
+
+/// `load_balancing.algorithm.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    RoundRobin,
+    LeastOutstandingRequests,
+    WeightedRandom,
+}
