@@ -22,7 +22,8 @@ fn plans_are_the_controllers() {
     let mut misses = Vec::new();
     for path in &expected {
         let name = path.file_name().expect("a name").to_string_lossy().replace(".expected.json", "");
-        let case: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("a case")).expect("JSON");
+        let case: Value =
+            serde_json::from_str(&std::fs::read_to_string(path).expect("a case")).expect("JSON");
         let input = path.with_file_name(format!("{name}.yaml"));
         if let Err(miss) = check(&case, input) {
             misses.push(format!("{name}: {miss}"));
@@ -58,7 +59,9 @@ fn refused_as_recorded(case: &Value, error: &podway::Error) -> Result<(), String
     let recorded = case["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     let right = recorded.iter().any(|e| {
         e["Ingresses"].as_array().is_some_and(|all| all.iter().any(named))
-            && e["Code"].as_str().is_none_or(|code| error.diagnostics().iter().any(|d| d.code.as_str() == code))
+            && e["Code"]
+                .as_str()
+                .is_none_or(|code| error.diagnostics().iter().any(|d| d.code.as_str() == code))
     });
     if right { Ok(()) } else { Err(format!("refused with {text}; expected {}", case["errors"])) }
 }
@@ -68,7 +71,9 @@ fn foreign_arns(plan: &Value) -> BTreeSet<String> {
     fn walk(v: &Value, out: &mut BTreeSet<String>) {
         match v {
             Value::Object(map) => {
-                if let (Some(Value::String(arn)), None) = (map.get("TargetGroupArn"), map.get("TargetGroupName")) {
+                if let (Some(Value::String(arn)), None) =
+                    (map.get("TargetGroupArn"), map.get("TargetGroupName"))
+                {
                     out.insert(arn.clone());
                 }
                 map.values().for_each(|v| walk(v, out));
@@ -105,7 +110,8 @@ fn normal(plan: &Value, foreign: &BTreeSet<String>) -> Value {
         out.insert("Listeners".into(), listeners.collect::<Map<_, _>>().into());
         (text(&b["LoadBalancerName"]), Value::Object(out))
     });
-    let groups = array(&plan["TargetGroups"]).filter(|g| !g["TargetGroupArn"].as_str().is_some_and(|a| foreign.contains(a)));
+    let groups = array(&plan["TargetGroups"])
+        .filter(|g| !g["TargetGroupArn"].as_str().is_some_and(|a| foreign.contains(a)));
     let groups = groups.map(|g| {
         let mut out = g.as_object().cloned().unwrap_or_default();
         pairs(&mut out, "Attributes");
@@ -226,7 +232,9 @@ fn compare(at: &str, expected: &Value, actual: &Value, misses: &mut Vec<String>)
                 }
             }
             if at.ends_with(".exactly") {
-                misses.extend(a.keys().filter(|k| !e.contains_key(*k)).map(|k| format!("{at}: {k} is too much")));
+                misses.extend(
+                    a.keys().filter(|k| !e.contains_key(*k)).map(|k| format!("{at}: {k} is too much")),
+                );
             }
         }
         (Value::Array(e), Value::Array(a)) if e.len() == a.len() => {

@@ -28,6 +28,10 @@ pub mod elbv2;
 mod error;
 mod health;
 mod kube_proxy;
+#[cfg(feature = "manifest")]
+pub mod local;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 mod matcher;
 pub mod model;
 mod options;

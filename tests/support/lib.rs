@@ -165,7 +165,14 @@ pub fn run(case: &Case, observer: &mut impl Observer) -> Result<(), String> {
 fn case_model(case: &Case) -> Result<Model, String> {
     match (&case.model, &case.manifests) {
         (Some(model), None) => serde_json::from_value(model.clone()).map_err(|e| format!("model: {e}")),
-        (None, Some(_)) => Err("manifests".into()),
+        (None, Some(folder)) => {
+            let sources =
+                podway::manifest::read_paths(&[vectors().join(folder)]).map_err(|e| e.to_string())?;
+            let settings = podway::manifest::Settings::default();
+            let loaded = podway::local::load(&sources, &settings, &podway::local::LocalCluster::default())
+                .map_err(|e| e.to_string())?;
+            Ok(loaded.model)
+        }
         _ => Err("a case has a model or manifests".into()),
     }
 }

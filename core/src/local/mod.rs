@@ -1,0 +1,245 @@
+//! The cluster that manifests leave to a cluster to make: nodes, pods, EndpointSlices and NodePorts, the
+//! same ones at every run. What the input has is used, and nothing of its kind is made up.
+
+use std::collections::BTreeSet;
+
+use crate::error::Error;
+use crate::manifest::objects::{Endpoint, EndpointSlice, K8sNode, Meta, Objects, Pod, Service, TargetPort};
+use crate::manifest::{At, Loaded, Settings, Source, build};
+
+/// The size of a made-up cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LocalCluster {
+    /// How many nodes. Default 3.
+    pub nodes: usize,
+}
+
+impl Default for LocalCluster {
+    fn default() -> Self {
+        LocalCluster { nodes: 3 }
+    }
+}
+
+/// The most nodes a made-up cluster can have: an address octet.
+const MAX_NODES: usize = 250;
+
+/// Reads manifests, makes up what they leave to a cluster, and builds their model: what the command and
+/// the bindings call.
+///
+/// ```
+/// use podway::local::{LocalCluster, load};
+/// use podway::manifest::{Settings, Source};
+///
+/// let manifests = Source::new("web.yml", r#"
+/// apiVersion: networking.k8s.io/v1
+/// kind: Ingress
+/// metadata:
+///   name: web
+///   annotations: {kubernetes.io/ingress.class: alb, alb.ingress.kubernetes.io/target-type: ip}
+/// spec:
+///   defaultBackend: {service: {name: web, port: {number: 80}}}
+/// ---
+/// apiVersion: v1
+/// kind: Service
+/// metadata: {name: web}
+/// spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+/// ---
+/// apiVersion: apps/v1
+/// kind: Deployment
+/// metadata: {name: web}
+/// spec: {replicas: 2, template: {metadata: {labels: {app: web}}}}
+/// "#);
+/// let loaded = load(&[manifests], &Settings::default(), &LocalCluster::default())?;
+/// let targets = &loaded.model.target_groups[0].target_health_descriptions;
+/// assert_eq!(targets[0].target.id, "127.16.1.2");
+/// assert_eq!(targets.len(), 2);
+/// # Ok::<(), podway::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Objects::parse`] and [`build`].
+pub fn load(sources: &[Source], settings: &Settings, cluster: &LocalCluster) -> Result<Loaded, Error> {
+    let mut objects = Objects::parse(sources)?;
+    complete(&mut objects, cluster);
+    build(&objects, settings)
+}
+
+/// Adds to `objects` what a cluster would make of them.
+pub fn complete(objects: &mut Objects, cluster: &LocalCluster) {
+    node_ports(objects);
+    if objects.nodes.is_empty() {
+        objects.nodes = (1..=cluster.nodes.clamp(1, MAX_NODES)).map(node).collect();
+    }
+    let made_up: Vec<Pod> = pods(objects);
+    let slices: Vec<EndpointSlice> = objects
+        .services
+        .iter()
+        .filter(|s| !s.selector.is_empty())
+        .filter(|s| {
+            let of = |e: &EndpointSlice| e.namespace == s.meta.namespace && e.service == s.meta.name;
+            !objects.slices.iter().any(of)
+        })
+        .map(|s| slice(s, objects.pods.iter().chain(&made_up)))
+        .collect();
+    objects.pods.extend(made_up);
+    objects.slices.extend(slices);
+}
+
+fn node(number: usize) -> K8sNode {
+    let name = format!("local-node-{number}");
+    let zone = ["local-a", "local-b", "local-c"].get((number - 1) % 3).copied().unwrap_or("local-a");
+    K8sNode {
+        meta: Meta {
+            name: name.clone(),
+            labels: [
+                ("kubernetes.io/hostname".to_owned(), name),
+                ("topology.kubernetes.io/zone".to_owned(), zone.to_owned()),
+            ]
+            .into(),
+            ..Meta::default()
+        },
+        provider_id: format!("aws:///{zone}/i-{number:017x}"),
+        ready: Some("True".to_owned()),
+        taints: Vec::new(),
+        address: Some(format!("127.18.0.{number}")),
+        made_up: true,
+    }
+}
+
+/// The pods of every workload that has none in the input, spread over the nodes in turn.
+fn pods(objects: &Objects) -> Vec<Pod> {
+    let nodes = &objects.nodes;
+    let mut next = 0usize;
+    let mut on_node = vec![1u32; nodes.len()];
+    let mut out = Vec::new();
+    for workload in &objects.workloads {
+        let selected = |p: &Pod| {
+            p.meta.namespace == workload.meta.namespace
+                && !workload.labels.is_empty()
+                && workload.labels.iter().all(|(k, v)| p.meta.labels.get(k) == Some(v))
+        };
+        if objects.pods.iter().any(selected) {
+            continue;
+        }
+        let namespace = &workload.meta.namespace;
+        for i in 0..workload.replicas.unwrap_or(nodes.len()) {
+            let place = next % nodes.len().max(1);
+            next += 1;
+            let (Some(node), Some(count)) = (nodes.get(place), on_node.get_mut(place)) else { continue };
+            *count += 1;
+            // 127.16.NODE.POD; a node with more pods than an octet has runs over into the next range.
+            let (high, low) = (16 + *count / 250, *count % 250);
+            let hash = fingerprint(&[namespace, &workload.meta.name]);
+            let own = fingerprint(&[namespace, &workload.meta.name, &i.to_string()]);
+            out.push(Pod {
+                meta: Meta {
+                    namespace: namespace.clone(),
+                    name: format!("{}-{}-{}", workload.meta.name, letters(hash, 9), letters(own, 5)),
+                    labels: workload.labels.clone(),
+                    at: At::default(),
+                    ..Meta::default()
+                },
+                node: node.meta.name.clone(),
+                address: Some(format!("127.{high}.{}.{low}", place + 1)),
+                ready: true,
+                containers_ready: true,
+                ports: workload.ports.clone(),
+                made_up: true,
+            });
+        }
+    }
+    // A pod listens on what Services send it to, whether its template says so or not.
+    for pod in &mut out {
+        let services = objects.services.iter().filter(|s| selects(s, pod));
+        let ports: Vec<u16> =
+            services.flat_map(|s| s.ports.iter().filter_map(|p| target_port(&p.target, pod))).collect();
+        for port in ports {
+            if !pod.ports.iter().any(|(_, known)| *known == port) {
+                pod.ports.push((String::new(), port));
+            }
+        }
+    }
+    out
+}
+
+fn selects(service: &Service, pod: &Pod) -> bool {
+    service.meta.namespace == pod.meta.namespace
+        && !service.selector.is_empty()
+        && service.selector.iter().all(|(k, v)| pod.meta.labels.get(k) == Some(v))
+}
+
+fn target_port(target: &TargetPort, pod: &Pod) -> Option<u16> {
+    match target {
+        TargetPort::Number(n) => u16::try_from(*n).ok().filter(|n| *n > 0),
+        TargetPort::Name(name) => pod.ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port),
+    }
+}
+
+fn slice<'a>(service: &Service, pods: impl Iterator<Item = &'a Pod>) -> EndpointSlice {
+    let chosen: Vec<&Pod> = pods.filter(|p| selects(service, p)).collect();
+    let port = |p: &crate::manifest::objects::ServicePort| {
+        let number = match (&p.target, chosen.first()) {
+            (_, Some(pod)) => target_port(&p.target, pod),
+            (TargetPort::Number(n), None) => u16::try_from(*n).ok(),
+            (TargetPort::Name(_), None) => None,
+        };
+        number.map(|n| (p.name.clone(), n))
+    };
+    EndpointSlice {
+        namespace: service.meta.namespace.clone(),
+        service: service.meta.name.clone(),
+        ipv6: false,
+        ports: service.ports.iter().filter_map(port).collect(),
+        endpoints: chosen
+            .iter()
+            .map(|pod| Endpoint {
+                address: pod.address.clone(),
+                ready: Some(pod.ready),
+                serving: Some(pod.ready),
+                terminating: false,
+                pod: Some((pod.meta.namespace.clone(), pod.meta.name.clone())),
+                node: pod.node.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// NodePorts for Services that should have some and name none: by name, so that they stay the same while
+/// other Services come and go.
+fn node_ports(objects: &mut Objects) {
+    let mut taken: BTreeSet<i64> =
+        objects.services.iter().flat_map(|s| s.ports.iter().map(|p| p.node_port)).collect();
+    for service in
+        objects.services.iter_mut().filter(|s| matches!(s.r#type.as_str(), "NodePort" | "LoadBalancer"))
+    {
+        let key = service.meta.key();
+        for port in service.ports.iter_mut().filter(|p| p.node_port == 0) {
+            let start = fingerprint(&[&key, &port.port.to_string()]) % 2768;
+            let free = (0..2768).map(|i| 30_000 + ((start + i) % 2768) as i64).find(|n| !taken.contains(n));
+            port.node_port = free.unwrap_or(0);
+            taken.insert(port.node_port);
+        }
+    }
+}
+
+/// FNV-1a: the same at every run, which is all that is asked of it.
+fn fingerprint(texts: &[&str]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in texts.iter().flat_map(|t| t.bytes().chain([0])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^ hash >> 31
+}
+
+/// Letters and digits as Kubernetes draws them for names: no vowels, nothing to misread.
+fn letters(mut n: u64, count: usize) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    (0..count)
+        .map(|_| {
+            let letter = ALPHABET.get((n % ALPHABET.len() as u64) as usize).copied().unwrap_or(b'x');
+            n = n / ALPHABET.len() as u64 + (n % 7) * 0x9e37_79b9;
+            char::from(letter)
+        })
+        .collect()
+}

@@ -1,0 +1,181 @@
+//! Targets of a group (§9): nodes in target type instance, pods' addresses in target type ip.
+
+use std::collections::BTreeMap;
+
+use super::objects::{Endpoint, K8sNode, Objects, Service, ServicePort};
+use crate::error::{Code, Diagnostic};
+use crate::model::{
+    EndpointConditions, NodePort, NodePortEndpoint, NodePortNode, TargetDescription, TargetGroup,
+    TargetHealth, TargetHealthDescription, TargetHealthState, TargetIpAddressType, TargetType, TrafficPolicy,
+};
+
+const MASTER: &str = "node-role.kubernetes.io/master";
+const EXCLUDED: [&str; 2] = [
+    "node.kubernetes.io/exclude-from-external-load-balancers",
+    "alpha.service-controller.kubernetes.io/exclude-balancer",
+];
+const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// Registers the targets of a Service port with its group.
+pub(crate) fn register(
+    group: &mut TargetGroup,
+    objects: &Objects,
+    service: &Service,
+    port: &ServicePort,
+    node_labels: &BTreeMap<String, String>,
+) -> Result<(), Diagnostic> {
+    if group.target_type == TargetType::Instance {
+        instances(group, objects, service, port, node_labels)
+    } else {
+        addresses(group, objects, service, port);
+        Ok(())
+    }
+}
+
+/// §9.2.
+fn instances(
+    group: &mut TargetGroup,
+    objects: &Objects,
+    service: &Service,
+    port: &ServicePort,
+    node_labels: &BTreeMap<String, String>,
+) -> Result<(), Diagnostic> {
+    let fit: Vec<&K8sNode> = objects.nodes.iter().filter(|n| is_candidate(n, node_labels)).collect();
+    let with = |status: &str| -> Vec<&K8sNode> {
+        fit.iter().filter(|n| n.ready.as_deref() == Some(status)).copied().collect()
+    };
+    let mut nodes = with("True");
+    if nodes.is_empty() {
+        nodes = with("Unknown"); // fail open
+    }
+    let number = u16::try_from(port.node_port).unwrap_or_default();
+    let mut behind = NodePort {
+        external_traffic_policy: if service.local_policy {
+            TrafficPolicy::Local
+        } else {
+            TrafficPolicy::Cluster
+        },
+        client_ip_affinity_seconds: service.affinity_s,
+        health_check_node_port: service.health_check_node_port,
+        ..NodePort::default()
+    };
+    for node in nodes {
+        let id = instance_id(&node.provider_id).ok_or_else(|| {
+            Diagnostic::error(
+                Code::E_NODE_PROVIDER_ID,
+                format!("the providerID `{}` names no instance", node.provider_id),
+            )
+            .object(format!("Node {}", node.meta.name))
+            .expected("such as `aws:///eu-west-1a/i-0123456789abcdef0`")
+            .at(node.meta.at.location())
+        })?;
+        let address = node.address.as_ref().and_then(|a| a.parse().ok());
+        behind.nodes.push(NodePortNode { id: id.clone(), name: node.meta.name.clone(), address });
+        group.target_health_descriptions.push(description(id, number, None, group));
+    }
+    for (endpoint, port) in endpoints(objects, service, port, false) {
+        let Some(address) = endpoint.address.as_ref().and_then(|a| a.parse().ok()) else { continue };
+        let ready = endpoint.ready.unwrap_or(true) || service.publish_not_ready;
+        behind.endpoints.push(NodePortEndpoint {
+            address,
+            port,
+            pod: endpoint.pod.as_ref().map(|(_, name)| name.clone()).unwrap_or_default(),
+            node: endpoint.node.clone(),
+            conditions: EndpointConditions {
+                ready,
+                serving: endpoint.serving.unwrap_or(ready),
+                terminating: endpoint.terminating,
+            },
+        });
+    }
+    group.node_port = Some(behind);
+    Ok(())
+}
+
+fn is_candidate(node: &K8sNode, node_labels: &BTreeMap<String, String>) -> bool {
+    let labels = &node.meta.labels;
+    let tainted = node.taints.iter().any(|(key, effect)| {
+        key == "ToBeDeletedByClusterAutoscaler" || key == "karpenter.sh/disrupted" && effect == "NoSchedule"
+    });
+    !labels.contains_key(MASTER)
+        && !EXCLUDED.iter().any(|l| labels.contains_key(*l))
+        && labels.get(COMPUTE_TYPE).map(String::as_str) != Some("fargate")
+        && node_labels.iter().all(|(k, v)| labels.get(k) == Some(v))
+        && !tainted
+}
+
+fn instance_id(provider_id: &str) -> Option<String> {
+    let last = provider_id.rsplit('/').next()?;
+    if provider_id.starts_with("eks-hybrid://") {
+        return last.starts_with("mi-").then(|| format!("hybrid-{last}"));
+    }
+    last.starts_with("i-").then(|| last.to_owned())
+}
+
+/// §9.3, §9.4.
+fn addresses(group: &mut TargetGroup, objects: &Objects, service: &Service, port: &ServicePort) {
+    let ipv6 = group.ip_address_type == TargetIpAddressType::Ipv6;
+    let (mut ready, mut unknown) = (Vec::new(), Vec::new());
+    for (endpoint, number) in endpoints(objects, service, port, ipv6) {
+        let Some(address) = &endpoint.address else { continue };
+        let Some((namespace, name)) = &endpoint.pod else { continue };
+        let pod = objects.pods.iter().find(|p| p.meta.namespace == *namespace && p.meta.name == *name);
+        let Some(pod) = pod else { continue };
+        let node_name = if pod.node.is_empty() { &endpoint.node } else { &pod.node };
+        let node = objects.nodes.iter().find(|n| n.meta.name == *node_name);
+        let zone = node.and_then(|n| n.meta.labels.get(ZONE)).cloned();
+        let target = (address.clone(), number, zone);
+        if endpoint.ready.unwrap_or(true) {
+            ready.push(target);
+        } else if pod.containers_ready {
+            match node.and_then(|n| n.ready.as_deref()) {
+                Some("True") if !endpoint.terminating => ready.push(target),
+                Some("Unknown") => unknown.push(target),
+                _ => {}
+            }
+        }
+    }
+    let chosen = if ready.is_empty() { unknown } else { ready };
+    for (address, number, zone) in chosen {
+        let known = |d: &TargetHealthDescription| d.target.id == address && d.target.port == Some(number);
+        if !group.target_health_descriptions.iter().any(known) {
+            group.target_health_descriptions.push(description(address, number, zone, group));
+        }
+    }
+}
+
+/// The endpoints of a Service port with their port numbers.
+fn endpoints<'a>(
+    objects: &'a Objects,
+    service: &'a Service,
+    port: &'a ServicePort,
+    ipv6: bool,
+) -> impl Iterator<Item = (&'a Endpoint, u16)> {
+    objects
+        .slices
+        .iter()
+        .filter(move |s| {
+            s.namespace == service.meta.namespace && s.service == service.meta.name && s.ipv6 == ipv6
+        })
+        .flat_map(move |slice| {
+            let ports = slice.ports.iter().filter(|(name, _)| port.name.is_empty() || *name == port.name);
+            ports.flat_map(|(_, number)| slice.endpoints.iter().map(move |e| (e, *number)))
+        })
+}
+
+fn description(id: String, port: u16, zone: Option<String>, group: &TargetGroup) -> TargetHealthDescription {
+    let health_check_port = match group.health_check_port.as_str() {
+        "traffic-port" => port.to_string(),
+        other => other.to_owned(),
+    };
+    TargetHealthDescription {
+        target: TargetDescription { id, port: Some(port), availability_zone: zone },
+        health_check_port: Some(health_check_port),
+        target_health: TargetHealth {
+            state: TargetHealthState::Initial,
+            reason: Some("Elb.RegistrationInProgress".to_owned()),
+            description: Some("Target registration is in progress".to_owned()),
+        },
+    }
+}
