@@ -118,7 +118,8 @@ pub struct Forward {
     pub group: GroupId,
     /// The target.
     pub target: TargetId,
-    /// Where to connect to: the pod, or the node's NodePort.
+    /// Where to connect to: the pod, or the node's NodePort; `0.0.0.0:0` where the model does not tell
+    /// the address of an instance.
     pub address: SocketAddr,
     /// Whether too few targets were healthy, so that all of them were candidates (spec: dataplane §3.4).
     pub fail_open: bool,

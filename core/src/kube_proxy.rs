@@ -60,17 +60,17 @@ impl KubeProxy {
     /// Picks the endpoint for a new connection from `client` to the NodePort of `node` (by name). Every
     /// candidate is equally likely; `entropy` decides.
     pub fn pick(&self, node: &str, client: IpAddr, now: Now, entropy: u64) -> Hop<'_> {
-        let local = self.node_port.external_traffic_policy == TrafficPolicy::Local;
-        let here = |e: &NodePortEndpoint| !local || e.node == node;
-        let candidates = self.candidates(here);
+        // A connection from the node itself counts as one from inside the cluster (spec: §10.4).
+        let from_inside =
+            self.node_port.nodes.iter().any(|n| {
+                n.name == node && n.address.is_some_and(|a| a.to_canonical() == client.to_canonical())
+            });
+        let local = self.node_port.external_traffic_policy == TrafficPolicy::Local && !from_inside;
+        let candidates = self.candidates(|e| !local || e.node == node);
         if candidates.is_empty() {
+            // Without a usable pod anywhere the connection is refused; with one elsewhere it is dropped.
             let elsewhere = local && !self.candidates(|_| true).is_empty();
-            // Without a ready pod anywhere the connection is refused; with one elsewhere it is dropped.
-            return if elsewhere || local && !self.node_port.endpoints.is_empty() {
-                Hop::Dropped
-            } else {
-                Hop::Refused
-            };
+            return if elsewhere { Hop::Dropped } else { Hop::Refused };
         }
         let drawn = candidates.get((spread(entropy) % candidates.len() as u64) as usize);
         let chosen = match self.node_port.client_ip_affinity_seconds {
@@ -132,4 +132,102 @@ fn spread(entropy: u64) -> u64 {
     let z = (entropy ^ entropy >> 33).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let z = (z ^ z >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     z ^ z >> 33
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EndpointConditions, NodePortNode};
+
+    /// The rows that were recorded from a real kube-proxy.
+    #[test]
+    fn the_recorded_truth_table_holds() {
+        let text = include_str!("../../tests/vectors/kube-proxy.json");
+        let recorded: serde_json::Value = serde_json::from_str(text).unwrap();
+        let rows = recorded["rows"].as_array().unwrap();
+        assert!(rows.len() >= 10);
+        for row in rows {
+            let endpoint = |name: &str, last: u8| {
+                let c = &row["endpoints"][name];
+                let is = |key: &str| c[key].as_bool().unwrap();
+                NodePortEndpoint {
+                    address: [10, 0, 0, last].into(),
+                    port: 80,
+                    pod: name.to_owned(),
+                    node: name.to_owned(),
+                    conditions: EndpointConditions {
+                        ready: is("ready"),
+                        serving: is("serving"),
+                        terminating: is("terminating"),
+                    },
+                }
+            };
+            let local = row["externalTrafficPolicy"] == "Local";
+            let proxy = KubeProxy::new(NodePort {
+                external_traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
+                client_ip_affinity_seconds: (row["sessionAffinity"] == "ClientIP").then_some(10_800),
+                nodes: vec![NodePortNode {
+                    id: "i-1".into(),
+                    name: "local".into(),
+                    address: Some([192, 168, 0, 1].into()),
+                }],
+                endpoints: vec![endpoint("local", 1), endpoint("remote", 2)],
+                ..NodePort::default()
+            });
+            let inside = row["client"] == "the node itself";
+            let client: IpAddr = if inside { [192, 168, 0, 1].into() } else { [203, 0, 113, 9].into() };
+            let sticky = row["sessionAffinity"] == "ClientIP";
+            let (mut seen, mut outcome) = (std::collections::BTreeSet::new(), "");
+            for n in 0..40 {
+                match proxy.pick("local", client, Now::default(), n) {
+                    Hop::Forward { endpoint, from_node } => {
+                        outcome = "forwarded";
+                        seen.insert(endpoint.pod.clone());
+                        if let Some(source) = row["sourceSeenByPod"].as_str() {
+                            assert_eq!(from_node, source == "node", "{}", row["name"]);
+                        }
+                    }
+                    Hop::Refused => outcome = "refused",
+                    Hop::Dropped => outcome = "dropped",
+                }
+            }
+            assert_eq!(row["outcome"], outcome, "{}", row["name"]);
+            let receives: std::collections::BTreeSet<String> =
+                row["receives"].as_array().unwrap().iter().map(|r| r.as_str().unwrap().to_owned()).collect();
+            if sticky {
+                assert_eq!(seen.len(), 1, "{}", row["name"]);
+                assert!(seen.is_subset(&receives));
+            } else {
+                assert_eq!(seen, receives, "{}", row["name"]);
+            }
+        }
+    }
+
+    #[test]
+    fn affinity_is_forgotten_after_its_time() {
+        let endpoint = |last| NodePortEndpoint {
+            address: [10, 0, 0, last].into(),
+            port: 80,
+            pod: last.to_string(),
+            node: String::new(),
+            conditions: EndpointConditions::default(),
+        };
+        let proxy = KubeProxy::new(NodePort {
+            client_ip_affinity_seconds: Some(10),
+            endpoints: (1..=50).map(endpoint).collect(),
+            ..NodePort::default()
+        });
+        let pod = |ms, entropy| match proxy.pick(
+            "n",
+            [10, 9, 9, 9].into(),
+            Now { mono_ms: ms, unix_s: 0 },
+            entropy,
+        ) {
+            Hop::Forward { endpoint, .. } => endpoint.pod.clone(),
+            other => panic!("{other:?}"),
+        };
+        let first = pod(0, 1);
+        assert!((2..100).all(|n| pod(9_000, n) == first));
+        assert!((2..100).any(|n| pod(100_000 * n, n) != first));
+    }
 }

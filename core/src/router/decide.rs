@@ -1,6 +1,8 @@
 //! `decide`: rule, group, target, cookies (spec: dataplane §1.1, §3.1). No allocation, no lock, no system
 //! call.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use super::{Router, Snapshot};
 use crate::decision::{
     Decision, Forward, ListenerId, Output, Reason, Stickiness, Text, Texts, Unsticky, Verdict,
@@ -13,8 +15,8 @@ use crate::sticky::{self, Cookie, Kind, Ticket};
 use crate::table::{GroupEntry, Routing, StickinessAttributes};
 use crate::time::Now;
 
-/// An address to connect to nobody: the model does not tell where the target is.
-const NOWHERE: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+/// The address of a target whose node the model does not know: nobody can connect to port 0.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Router {
     /// Decides where a request that came to `listener` goes.
@@ -155,7 +157,7 @@ impl Snapshot {
         Verdict::Forward(Forward {
             group: self.group_ids.get(index).copied().unwrap_or(crate::GroupId(u32::MAX)),
             target: slot.id,
-            address: target.address.unwrap_or(std::net::SocketAddr::new(NOWHERE, target.port)),
+            address: target.address.unwrap_or(NOWHERE),
             fail_open,
             stickiness,
         })
@@ -172,7 +174,9 @@ impl Snapshot {
         let [cors, plain] = sticky::scan(request, ["AWSALBTGCORS", "AWSALBTG"]);
         let value = match cors.or(plain) {
             None => return Ok(None),
-            Some(Cookie::Other) => return Err(()),
+            // Encoded once more it is an error; of another shape it is another load balancer's.
+            Some(Cookie::Encoded) => return Err(()),
+            Some(Cookie::Other) => return Ok(None),
             Some(Cookie::Value(value)) => value,
         };
         match self.keys.open(&value, Kind::Group, now) {
@@ -220,7 +224,7 @@ impl Snapshot {
         let broken = |why| (None, Stickiness::Broken(why));
         let value = match cookie {
             None => return (None, Stickiness::New),
-            Some(Cookie::Other) => return broken(Unsticky::Invalid),
+            Some(Cookie::Other | Cookie::Encoded) => return broken(Unsticky::Invalid),
             Some(Cookie::Value(value)) => value,
         };
         let ticket = match self.keys.open(&value, kind, now) {

@@ -131,7 +131,7 @@ impl Router {
     /// A group's name, ARN and Service; `None` for an id of a group that is gone.
     pub fn group(&self, group: GroupId) -> Option<GroupInfo> {
         let snapshot = self.snapshot.load();
-        let place = snapshot.group_ids.iter().position(|id| *id == group)?;
+        let place = snapshot.group_place(group)?;
         let entry = snapshot.table.groups.get(place)?;
         Some(GroupInfo {
             id: group,
@@ -164,7 +164,7 @@ impl Router {
     pub fn target(&self, target: TargetId) -> Option<TargetInfo> {
         let snapshot = self.snapshot.load();
         let slot = snapshot.slot(target)?;
-        let group = snapshot.group_ids.iter().position(|id| *id == slot.group);
+        let group = snapshot.group_place(slot.group);
         let name = group.and_then(|g| snapshot.table.groups.get(g)).map(|g| g.name.clone());
         let known = group.and_then(|g| snapshot.by_fingerprint.get(g));
         let entry = known

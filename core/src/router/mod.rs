@@ -72,6 +72,8 @@ struct Snapshot {
     /// By group index of the table.
     groups: Arc<[Arc<GroupState>]>,
     group_ids: Arc<[crate::GroupId]>,
+    /// By `GroupId`: the group's place in the table, while it is there.
+    group_places: Arc<[Option<u32>]>,
     /// By target index of the table.
     targets: Arc<[Arc<Slot>]>,
     /// By group index: `(fingerprint, target index)`, sorted.
@@ -196,10 +198,15 @@ impl Snapshot {
         self.slots.get(target.slot as usize)?.as_ref().filter(|slot| slot.id == target)
     }
 
+    /// The index of a group, while the model has it.
+    fn group_place(&self, group: crate::GroupId) -> Option<usize> {
+        self.group_places.get(group.0 as usize).copied().flatten().map(|place| place as usize)
+    }
+
     /// The index of the group that a registered target is in now.
     fn group_of(&self, target: TargetId) -> Option<usize> {
         let slot = self.slot(target)?;
-        let group = self.group_ids.iter().position(|id| *id == slot.group)?;
+        let group = self.group_place(slot.group)?;
         let known = self.by_fingerprint.get(group)?;
         known.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok().map(|_| group)
     }

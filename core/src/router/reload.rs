@@ -1,7 +1,7 @@
 //! From a model to a snapshot, with what the one before it leaves: ids are given once, registrations are
 //! recognised by group, id and port, and what leaves drains (spec: dataplane §3.6, §3.7, §5.2).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Cold, HealthEvent, Snapshot};
@@ -120,6 +120,7 @@ pub(super) fn snapshot(
         .flatten()
         .map(|slot| ((slot.group, slot.fingerprint), slot.clone()))
         .collect();
+    let mut wanted_again = HashSet::new();
     let mut targets = Vec::with_capacity(table.targets.len());
     for entry in &table.targets {
         let Some((group, id)) =
@@ -129,14 +130,14 @@ pub(super) fn snapshot(
         };
         match known.remove(&(*id, entry.fingerprint)) {
             Some(slot) => {
-                cold.registry.draining.retain(|(draining, _)| *draining != slot.id);
+                wanted_again.insert(slot.id);
                 keep(cold, &slot, group.in_use, now);
                 targets.push(slot);
             }
             None => {
-                // A whole new group comes up at once: nobody is there to carry the load meanwhile.
+                // The targets of an empty group come up at once: nobody carries the load meanwhile.
                 let first = entry.health.state == TargetHealthState::Initial
-                    && !before.is_some_and(|b| b.group_ids.contains(id));
+                    && !before.is_some_and(|b| b.has_targets(*id));
                 let slot = cold.registry.register(*id, entry, starting(&entry.health, group.in_use), first);
                 cold.schedule.add(&slot, &group.health_check, now);
                 event(cold, &slot, None, Some(slot.health()), now);
@@ -145,9 +146,11 @@ pub(super) fn snapshot(
         }
     }
     // Whatever is left was not in the model: it drains, if it does not already.
+    cold.registry.draining.retain(|(id, _)| !wanted_again.contains(id));
+    let draining: HashSet<TargetId> = cold.registry.draining().collect();
     let delays: HashMap<GroupId, u32> = before.map(delays).unwrap_or_default();
     for slot in known.into_values() {
-        if cold.registry.draining.iter().any(|(id, _)| *id == slot.id) {
+        if draining.contains(&slot.id) {
             continue;
         }
         let delay = delays.get(&slot.group).copied().unwrap_or(300);
@@ -161,10 +164,7 @@ pub(super) fn snapshot(
         .iter()
         .zip(&group_ids)
         .map(|(group, id)| {
-            let cursor = before.and_then(|b| {
-                let place = b.group_ids.iter().position(|known| known == id)?;
-                b.groups.get(place).map(|g| g.cursor())
-            });
+            let cursor = before.and_then(|b| b.groups.get(b.group_place(*id)?).map(|g| g.cursor()));
             Arc::new(GroupState::new(group.targets.len(), cursor.unwrap_or(0)))
         })
         .collect();
@@ -180,6 +180,12 @@ pub(super) fn snapshot(
         })
         .collect();
     let count = table.groups.len();
+    let mut group_places = vec![None; cold.registry.groups.len()];
+    for (place, id) in (0u32..).zip(&group_ids) {
+        if let Some(slot) = group_places.get_mut(id.0 as usize) {
+            *slot = Some(place);
+        }
+    }
     let snapshot = Snapshot {
         table: Arc::new(table),
         options,
@@ -187,6 +193,7 @@ pub(super) fn snapshot(
         listeners,
         groups: groups.into(),
         group_ids: group_ids.into(),
+        group_places: group_places.into(),
         targets: targets.into(),
         by_fingerprint: by_fingerprint.into(),
         slots: cold.registry.slots.clone().into(),
@@ -313,6 +320,11 @@ impl Snapshot {
         if self.slots_of(group).iter().any(full) {
             slot.begin_slow_start(now.mono_ms);
         }
+    }
+
+    /// Whether a group is there and has a registered target.
+    fn has_targets(&self, group: GroupId) -> bool {
+        self.group_place(group).is_some_and(|place| !self.slots_of(place).is_empty())
     }
 
     fn slots_of(&self, group: usize) -> &[Arc<Slot>] {

@@ -11,34 +11,46 @@ use crate::model::{Protocol, TargetHealthState};
 use crate::state::Slot;
 use crate::time::Now;
 
-/// The moments at which probes are due.
+/// The moments at which probes are due. The first probe of a registration is soon; only from the second
+/// on it has its phase in the interval.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    due: BinaryHeap<Reverse<(u64, TargetId)>>,
+    due: BinaryHeap<Reverse<(u64, TargetId, bool)>>,
 }
+
+/// How often a registration that drains is looked at: it may come back.
+const DRAINING_MS: u64 = 5_000;
 
 impl Schedule {
     /// Puts a new registration in line: within a second, or within the interval where that is shorter.
     pub(super) fn add(&mut self, slot: &Slot, check: &HealthCheck, now: Now) {
         let spread = check.interval_ms.clamp(1, 1000);
-        self.due.push(Reverse((now.mono_ms.saturating_add(slot.fingerprint % spread), slot.id)));
+        self.due.push(Reverse((now.mono_ms.saturating_add(slot.fingerprint % spread), slot.id, true)));
     }
 }
 
 /// Hands out what is due and says when the next probe is.
 pub(super) fn due(snapshot: &Snapshot, cold: &mut Cold, now: Now, probes: &mut Vec<Probe>) -> u64 {
-    while let Some(Reverse((at, id))) = cold.schedule.due.peek().copied() {
+    while let Some(Reverse((at, id, first))) = cold.schedule.due.peek().copied() {
         if at > now.mono_ms {
             return at;
         }
         cold.schedule.due.pop();
-        // A registration that is gone, or drains, falls out of the line here.
-        let (Some(slot), Some(group)) = (snapshot.slot(id), snapshot.group_of(id)) else { continue };
-        let Some(check) = snapshot.table.groups.get(group).map(|g| &g.health_check) else { continue };
-        // The rhythm does not shift with late calls; whole intervals that were missed are left out.
-        let late = now.mono_ms - at;
-        let next = at + check.interval_ms * (1 + late / check.interval_ms.max(1));
-        cold.schedule.due.push(Reverse((next, id)));
+        // A registration that is gone falls out of the line here.
+        let Some(slot) = snapshot.slot(id) else { continue };
+        let group = snapshot.group_of(id).and_then(|g| Some((g, snapshot.table.groups.get(g)?)));
+        let Some((group, check)) = group.map(|(place, entry)| (place, &entry.health_check)) else {
+            cold.schedule.due.push(Reverse((now.mono_ms.saturating_add(DRAINING_MS), id, false)));
+            continue;
+        };
+        let interval = check.interval_ms.max(1);
+        let next = if first {
+            at + 1 + (slot.fingerprint >> 16) % interval
+        } else {
+            // The rhythm does not shift with late calls; whole intervals that were missed are left out.
+            at + interval * (1 + (now.mono_ms - at) / interval)
+        };
+        cold.schedule.due.push(Reverse((next, id, false)));
         let probed = !matches!(slot.state(), TargetHealthState::Unused | TargetHealthState::Draining);
         let address = snapshot.probe_address(group, slot).filter(|_| probed);
         if let Some(address) = address

@@ -13,6 +13,8 @@ use crate::time::Now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
     Value([u8; VALUE]),
+    /// Percent-encoded: somebody encoded it once more.
+    Encoded,
     Other,
 }
 
@@ -25,7 +27,11 @@ pub(crate) fn scan<R: RequestView, const N: usize>(request: &R, names: [&str; N]
             for (slot, name) in found.iter_mut().zip(names) {
                 let value = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
                 if let (None, Some(value)) = (&slot, value) {
-                    *slot = Some(<[u8; VALUE]>::try_from(value).map_or(Cookie::Other, Cookie::Value));
+                    *slot = Some(match <[u8; VALUE]>::try_from(value) {
+                        _ if value.contains(&b'%') => Cookie::Encoded,
+                        Ok(value) => Cookie::Value(value),
+                        Err(_) => Cookie::Other,
+                    });
                 }
             }
         }

@@ -75,12 +75,17 @@ impl KeyRing {
     /// As [`KeyRing::new`].
     pub fn from_secret(secret: &[u8]) -> Result<Self, Error> {
         let key = key(secret)?;
-        // One byte of an encryption of nothing says nothing of the key.
-        let mut nothing = [0; 1];
-        let tag = Aes128Siv::new(&key)
-            .encrypt_inout_detached([b"key id"], (&mut nothing[..]).into())
-            .map_err(|_| Diagnostic::error(Code::E_INTERNAL, "the cookie key cannot be used"))?;
-        Ok(KeyRing { keys: vec![(tag.first().copied().unwrap_or_default(), key)] })
+        Ok(KeyRing { keys: vec![(derived_id(&key), key)] })
+    }
+
+    /// Adds a key that still opens cookies but seals none, its id made from the secret.
+    ///
+    /// # Errors
+    /// As [`KeyRing::new`].
+    pub fn with_previous_secret(mut self, secret: &[u8]) -> Result<Self, Error> {
+        let key = key(secret)?;
+        self.keys.push((derived_id(&key), key));
+        Ok(self)
     }
 
     /// Adds a key that still opens cookies but seals none.
@@ -130,12 +135,16 @@ impl KeyRing {
         if version != Some(VERSION) {
             return Err(Unsticky::Invalid);
         }
-        let (_, key) = self.keys.iter().find(|(known, _)| Some(*known) == id).ok_or(Unsticky::UnknownKey)?;
-        let tag = aes_siv::siv::IV_SIZE.eq(&tag.len()).then_some(&*tag).ok_or(Unsticky::Invalid)?;
-        let tag = tag.try_into().map_err(|_| Unsticky::Invalid)?;
-        Aes128Siv::new(key)
-            .decrypt_inout_detached([&*head], (&mut *plain).into(), &tag)
-            .map_err(|_| Unsticky::Invalid)?;
+        let tag = (&*tag).try_into().map_err(|_| Unsticky::Invalid)?;
+        let sealed_plain = *plain.first_chunk::<PLAIN>().ok_or(Unsticky::Invalid)?;
+        // Ids that are made from secrets may coincide: then each of those keys is tried.
+        let mut keys = self.keys.iter().filter(|(known, _)| Some(*known) == id).peekable();
+        keys.peek().ok_or(Unsticky::UnknownKey)?;
+        keys.find(|(_, key)| {
+            plain.copy_from_slice(&sealed_plain);
+            Aes128Siv::new(key).decrypt_inout_detached([&*head], (&mut *plain).into(), &tag).is_ok()
+        })
+        .ok_or(Unsticky::Invalid)?;
         let ticket = Ticket {
             kind,
             issued_s: u64::from_le_bytes(take(plain, 5)),
@@ -166,6 +175,13 @@ fn key(secret: &[u8]) -> Result<Key<Aes128Siv>, Error> {
         Diagnostic::error(Code::E_COOKIE_KEY, format!("a cookie key has 32 bytes, not {}", secret.len()))
             .into()
     })
+}
+
+/// One byte of an encryption of nothing says nothing of the key.
+fn derived_id(key: &Key<Aes128Siv>) -> u8 {
+    let mut nothing = [0; 1];
+    let tag = Aes128Siv::new(key).encrypt_inout_detached([b"key id"], (&mut nothing[..]).into());
+    tag.ok().and_then(|tag| tag.first().copied()).unwrap_or_default()
 }
 
 fn put(to: &mut [u8], at: usize, from: &[u8]) {
@@ -231,6 +247,10 @@ mod tests {
         let both = new.clone().with_previous(1, &[1; 32]).unwrap();
         assert_eq!(both.open(&value, Kind::Target, at(1_000)), Ok(TICKET));
         assert!(new.clone().with_previous(2, &[1; 32]).is_err());
+        let derived = KeyRing::from_secret(&[1; 32]).unwrap();
+        let value = derived.seal(&TICKET, 0).unwrap();
+        let rotated = KeyRing::from_secret(&[2; 32]).unwrap().with_previous_secret(&[1; 32]).unwrap();
+        assert_eq!(rotated.open(&value, Kind::Target, at(1_000)), Ok(TICKET));
         assert_eq!(KeyRing::new(1, &[1; 31]).unwrap_err().code(), Code::E_COOKIE_KEY);
     }
 }
