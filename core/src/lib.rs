@@ -22,10 +22,14 @@
 #![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
 #![cfg_attr(feature = "capi", deny(unsafe_code))]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 mod compile;
 mod decision;
 pub mod elbv2;
 mod error;
+#[cfg(feature = "forwarder")]
+pub mod forwarder;
 mod health;
 mod kube_proxy;
 #[cfg(feature = "manifest")]

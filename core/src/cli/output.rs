@@ -1,6 +1,6 @@
 //! What people read: aligned columns, short words.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 
 use crate::model::{
     Action, ActionConfig, ForwardConfig, Model, RuleCondition, TargetGroup, TargetHealthDescription,
@@ -13,7 +13,7 @@ const WIDTH: u16 = 110;
 pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(presets::UTF8_BORDERS_ONLY)
+        .load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')))
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .set_header(head.to_vec());

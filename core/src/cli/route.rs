@@ -83,7 +83,7 @@ pub(super) fn run(args: RouteArgs) -> ExitCode {
     }
     let now = match args.seed {
         Some(_) => Now { mono_ms: 0, unix_s: SEEDED },
-        None => crate::forwarder::clock::now(),
+        None => crate::forwarder::ForwarderClock::new().now(),
     };
     let router = KeyRing::from_secret(&[0; 32])
         .and_then(|keys| Router::new(&loaded.model, Options::default(), keys, now));
@@ -103,7 +103,7 @@ pub(super) fn run(args: RouteArgs) -> ExitCode {
         listener,
         output: Output::new(),
     };
-    let seed = args.seed.unwrap_or(now.mono_ms ^ now.unix_s.rotate_left(20));
+    let seed = args.seed.unwrap_or_else(crate::forwarder::random);
     let mut all = Vec::new();
     for i in 0..args.count {
         match route.one(&asked, now, seed.wrapping_add(i)) {
@@ -324,7 +324,7 @@ impl Route {
                 headers.append(name, value);
             }
         }
-        let settings = self.wire.listener(self.listener.id);
+        let settings = self.wire.listener(self.listener.id).unwrap_or_default();
         let arrival = Arrival {
             settings: &settings,
             peer: asked.peer,

@@ -71,6 +71,11 @@ impl Redirect {
         subject: &Subject<'_>,
         texts: &mut Texts,
     ) -> Result<(), Reason> {
+        // What is no host must not become part of a Location: it could be a path, or another host.
+        let is_host = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
+        if subject.host.is_some_and(|host| !host.iter().all(is_host)) {
+            return Err(Reason::BadUri);
+        }
         let mut write = || -> Result<usize, Full> {
             texts.begin(Text::Location);
             fill(&self.protocol, listener, subject, texts)?;

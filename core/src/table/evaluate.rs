@@ -75,7 +75,10 @@ impl Table {
             },
             Terminal::Redirect(redirect) => match redirect.render(listener, &subject, texts) {
                 Ok(()) => Routing::Redirect { status: redirect.status },
-                Err(reason) => Routing::Error { status: 507, reason },
+                Err(reason) => {
+                    let status = if reason == Reason::BadUri { 400 } else { 507 };
+                    Routing::Error { status, reason }
+                }
             },
             Terminal::Fixed(fixed) => match fixed.render(texts) {
                 Ok(()) => Routing::FixedResponse { status: fixed.status },

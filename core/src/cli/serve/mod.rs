@@ -1,0 +1,382 @@
+//! `podway serve`: the load balancers on sockets, and behind them the local cluster. Each part is one
+//! file; this one starts them, follows the files, and drains at the end.
+
+mod certificate;
+mod cluster;
+mod dns;
+mod pod;
+mod relay;
+mod status;
+mod watch;
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use self::cluster::Cluster;
+use super::input::{self, InputArgs};
+use super::{misused, refuse};
+use crate::error::Error;
+use crate::forwarder::{Drained, Forwarder, ForwarderClock, Running, StartError, TlsConfig};
+use crate::manifest::Loaded;
+use crate::model::{LoadBalancer, Protocol};
+use crate::{KeyRing, ListenerId, Options, Router};
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Files or folders with manifests; they are watched
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Serve a listener's port on another one (80 is on 8080 and 443 on 8443 unless told)
+    #[arg(long = "map-port", value_name = "PORT=PORT", value_parser = port_pair)]
+    map_port: Vec<(u16, u16)>,
+    /// Where DNS answers for the records; 0 switches it off
+    #[arg(long, value_name = "PORT", default_value_t = 5353)]
+    dns_port: u16,
+    /// A certificate chain in PEM, for all HTTPS listeners
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// A process of your own in the place of a Service's pods
+    #[arg(long, value_name = "SERVICE[:PORT]=HOST:PORT", value_parser = endpoint)]
+    endpoint: Vec<Endpoint>,
+    /// Seconds that requests get to finish at the end
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    grace: u64,
+}
+
+/// `--endpoint`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endpoint {
+    service: String,
+    port: Option<String>,
+    address: SocketAddr,
+}
+
+fn port_pair(text: &str) -> Result<(u16, u16), String> {
+    let pair = text.split_once('=').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    pair.ok_or_else(|| "expected such as `443=9443`".to_owned())
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    use std::net::ToSocketAddrs;
+    let (service, to) =
+        text.split_once('=').ok_or_else(|| "expected such as `web:80=127.0.0.1:3000`".to_owned())?;
+    let (service, port) = match service.rsplit_once(':') {
+        Some((service, port)) => (service, Some(port.to_owned())),
+        None => (service, None),
+    };
+    let mut addresses = to.to_socket_addrs().map_err(|e| format!("`{to}`: {e}"))?;
+    let address = addresses.next().ok_or_else(|| format!("`{to}` has no address"))?;
+    Ok(Endpoint { service: service.to_owned(), port, address })
+}
+
+pub(super) fn run(args: ServeArgs) -> ExitCode {
+    let loaded = match input::read(&args.paths, &args.input) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    input::tell(&loaded.diagnostics);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return misused(format!("cannot start: {e}")),
+    };
+    match runtime.block_on(serve(args, loaded)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Library(error)) => refuse(&error),
+        Err(Failure::Said(message)) => misused(message),
+    }
+}
+
+/// Why serving does not start.
+enum Failure {
+    Library(Error),
+    Said(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Library(error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match &error {
+            StartError::Bind { address, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Failure::Said(format!(
+                    "port {} of {} is already in use; choose another one with --map-port",
+                    address.port(),
+                    address.ip()
+                ))
+            }
+            _ => Failure::Said(error.to_string()),
+        }
+    }
+}
+
+/// Everything that runs.
+struct Served {
+    args: ServeArgs,
+    router: Arc<Router>,
+    running: Running,
+    cluster: Cluster,
+    zone: dns::Zone,
+    /// By load balancer name; kept while the command runs, so that an address does not wander.
+    addresses: HashMap<String, IpAddr>,
+}
+
+async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
+    let clock = ForwarderClock::new();
+    let options = Options { port_map: port_map(&args), ..Options::default() };
+    // Sessions of a local run end with it.
+    let secret = crate::forwarder::secret()?;
+    let router =
+        Arc::new(Router::new(&loaded.model, options, KeyRing::from_secret(&secret)?, clock.now())?);
+    let mut cluster = Cluster::new(&args.endpoint);
+    cluster.follow(&loaded).await;
+    let mut addresses = HashMap::new();
+    assign(&loaded.model.load_balancers, &mut addresses);
+    let dial = cluster.dialled();
+    let mut builder = Forwarder::builder(router.clone(), &loaded.model, clock)
+        .dial(move |address| dial.load().get(&address).copied().unwrap_or(address));
+    for (name, address) in &addresses {
+        builder = builder.source(name, *address);
+    }
+    let running = builder.start().await?;
+    let zone = dns::Zone::default();
+    let mut served = Served { args, router, running, cluster, zone, addresses };
+    served.bind(&loaded)?;
+    served.zone.set(&loaded.model, &served.addresses);
+    if served.args.dns_port != 0 {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), served.args.dns_port);
+        dns::start(served.zone.clone(), address)
+            .await
+            .map_err(|e| Failure::Said(format!("cannot answer DNS on {address}: {e}; choose another port with --dns-port")))?;
+    }
+    served.greet(&loaded);
+    served.until_told(loaded).await
+}
+
+impl Served {
+    /// Binds every listener of the model that is not bound, and stops those that are not in it.
+    fn bind(&mut self, loaded: &Loaded) -> Result<(), StartError> {
+        let mut wanted: Vec<ListenerId> = Vec::new();
+        for balancer in &loaded.model.load_balancers {
+            let ip = self.addresses.get(&balancer.load_balancer_name).copied();
+            let ip = ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
+            for listener in &balancer.listeners {
+                let id = self.router.listener(&balancer.load_balancer_arn, listener.port);
+                let Some(id) = id else { continue };
+                wanted.push(id);
+                let tls = match listener.protocol {
+                    Protocol::Http => None,
+                    Protocol::Https => Some(self.tls(loaded)?),
+                };
+                match (self.running.address(id), tls) {
+                    (Some(_), Some(tls)) => self.running.set_tls(id, tls),
+                    (Some(_), None) => {}
+                    (None, tls) => {
+                        let address = SocketAddr::new(ip, mapped(&self.args.map_port, listener.port));
+                        self.running.bind(id, address, tls)?;
+                    }
+                }
+            }
+        }
+        for id in self.running.listeners() {
+            if !wanted.contains(&id) {
+                tokio::spawn(self.running.unbind(id, Duration::from_secs(self.args.grace)));
+            }
+        }
+        Ok(())
+    }
+
+    fn tls(&self, loaded: &Loaded) -> Result<TlsConfig, StartError> {
+        let certificates = match (&self.args.cert, &self.args.key) {
+            (Some(cert), Some(key)) => certificate::from_files(cert, key)?,
+            _ => certificate::for_manifests(loaded)?,
+        };
+        TlsConfig::new(&certificates)
+    }
+
+    /// Follows changed files. What cannot be used is told, and everything stays as it is.
+    async fn follow(&mut self) -> Option<Loaded> {
+        let loaded = match input::read(&self.args.paths, &self.args.input) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                for diagnostic in error.diagnostics() {
+                    status::say(format!("not taken over: {diagnostic}"));
+                }
+                return None;
+            }
+        };
+        self.cluster.follow(&loaded).await;
+        assign(&loaded.model.load_balancers, &mut self.addresses);
+        for (name, address) in &self.addresses {
+            self.running.set_source(name, *address);
+        }
+        if let Err(error) = self.running.reload(&loaded.model) {
+            status::say(format!("not taken over: {error}"));
+            return None;
+        }
+        if let Err(error) = self.bind(&loaded) {
+            status::say(format!("not taken over: {error}"));
+        }
+        self.zone.set(&loaded.model, &self.addresses);
+        Some(loaded)
+    }
+
+    async fn until_told(mut self, mut loaded: Loaded) -> Result<(), Failure> {
+        let mut changes = watch::watch(&self.args.paths)
+            .map_err(|e| Failure::Said(format!("cannot watch the files: {e}")))?;
+        let mut events = self.running.events();
+        let terminal = std::io::stdout().is_terminal();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut stop = std::pin::pin!(told_to_stop());
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(()) = changes.recv() => {
+                    if let Some(changed) = self.follow().await {
+                        status::say("files changed: taken over".to_owned());
+                        input::tell(&changed.diagnostics);
+                        loaded = changed;
+                    }
+                }
+                Ok(event) = events.recv() => {
+                    if !terminal {
+                        status::event(&event);
+                    }
+                }
+                _ = tick.tick() => {
+                    self.cluster.sweep(&self.router).await;
+                    if terminal {
+                        status::draw(&loaded.model, &self.router, &self.places(&loaded));
+                    }
+                }
+            }
+        }
+        status::say("stopping: requests may finish".to_owned());
+        let Drained { connections, requests, cut } =
+            self.running.shutdown(Duration::from_secs(self.args.grace)).await;
+        status::say(format!(
+            "drained {requests} requests on {connections} connections, {cut} cut"
+        ));
+        Ok(())
+    }
+
+    /// Where each listener can be reached, as a URL.
+    fn places(&self, loaded: &Loaded) -> Vec<(String, u16, String)> {
+        let mut out = Vec::new();
+        for balancer in &loaded.model.load_balancers {
+            for listener in &balancer.listeners {
+                let id = self.router.listener(&balancer.load_balancer_arn, listener.port);
+                if let Some(address) = id.and_then(|id| self.running.address(id)) {
+                    let url = format!("{}://{address}", listener.protocol.scheme());
+                    out.push((balancer.load_balancer_name.clone(), listener.port, url));
+                }
+            }
+        }
+        out
+    }
+
+    fn greet(&self, loaded: &Loaded) {
+        for (name, port, url) in self.places(loaded) {
+            status::say(format!("{name}: port {port} at {url}"));
+        }
+        for record in loaded.model.record_sets.iter().filter(|r| r.r#type == "A") {
+            if self.args.dns_port != 0 {
+                status::say(format!(
+                    "{}: nslookup -port={} {} 127.0.0.1",
+                    record.ingress, self.args.dns_port, record.name
+                ));
+            }
+        }
+        if self.cluster.on_one_address() {
+            status::say("only 127.0.0.1 can be bound here: pods and nodes share it, on ports of their own".to_owned());
+        }
+    }
+}
+
+/// Ports that a user may not bind are moved out of the way.
+fn mapped(told: &[(u16, u16)], port: u16) -> u16 {
+    match told.iter().find(|(from, _)| *from == port) {
+        Some((_, to)) => *to,
+        None => match port {
+            80 => 8080,
+            443 => 8443,
+            1..=1023 => port + 8000,
+            _ => port,
+        },
+    }
+}
+
+/// The map for redirects: also for ports that only a later model listens on.
+fn port_map(args: &ServeArgs) -> Vec<(u16, u16)> {
+    let told = args.map_port.iter().map(|(from, _)| *from).filter(|from| *from > 1023);
+    (1..=1023).chain(told).map(|port| (port, mapped(&args.map_port, port))).collect()
+}
+
+/// Gives each new load balancer a loopback address of its own, the first one 127.0.0.1.
+fn assign(balancers: &[LoadBalancer], addresses: &mut HashMap<String, IpAddr>) {
+    for balancer in balancers {
+        if addresses.contains_key(&balancer.load_balancer_name) {
+            continue;
+        }
+        let free = (1..=250u8)
+            .map(|last| IpAddr::from([127, 0, 0, last]))
+            .find(|ip| !addresses.values().any(|taken| taken == ip));
+        addresses.insert(balancer.load_balancer_name.clone(), free.unwrap_or(Ipv4Addr::LOCALHOST.into()));
+    }
+}
+
+#[cfg(unix)]
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_stop() {
+    drop(tokio::signal::ctrl_c().await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_ports_move_and_told_ones_win() {
+        assert_eq!(mapped(&[], 80), 8080);
+        assert_eq!(mapped(&[], 443), 8443);
+        assert_eq!(mapped(&[], 8081), 8081);
+        assert_eq!(mapped(&[], 81), 8081);
+        assert_eq!(mapped(&[(443, 9443)], 443), 9443);
+    }
+
+    #[test]
+    fn endpoints_name_a_service_and_an_address() {
+        let e = endpoint("default/web:80=127.0.0.1:3000").unwrap();
+        assert_eq!((e.service.as_str(), e.port.as_deref()), ("default/web", Some("80")));
+        assert!(endpoint("web").is_err() && endpoint("web=nowhere").is_err());
+        assert_eq!(port_pair("443=9443"), Ok((443, 9443)));
+        assert!(port_pair("eighty=1").is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Bodies, streamed both ways: what the client sends to the target and what the target answers. Nothing is
+//! collected, so that a slow reader slows its writer.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::clock::Clock;
+use super::drain::{Entered, Gone, InFlight};
+use crate::decision::Outcome;
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What the client gets.
+pub(crate) enum Body {
+    /// An answer of our own.
+    Full(Full<Bytes>),
+    /// The target's.
+    Target(Box<TargetBody>),
+}
+
+impl Body {
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Body::Full(Full::new(bytes))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Body::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Body::Target(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Full(body) => body.is_end_stream(),
+            Body::Target(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Full(body) => body.size_hint(),
+            Body::Target(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+/// A target's answer. Holds the request's report until it has been sent, or the client is gone.
+pub(crate) struct TargetBody {
+    inner: Incoming,
+    idle: Duration,
+    timer: Pin<Box<Sleep>>,
+    gone: Gone,
+    report: InFlight,
+    _open: Entered,
+}
+
+impl TargetBody {
+    pub(crate) fn new(inner: Incoming, idle: Duration, gone: Gone, report: InFlight, open: Entered) -> Self {
+        TargetBody { inner, idle, timer: Box::pin(tokio::time::sleep(idle)), gone, report, _open: open }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.timer.as_mut().reset(Instant::now() + self.idle);
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(Some(Err(e))) => {
+                self.report.ended(Outcome::Closed);
+                return Poll::Ready(Some(Err(e.into())));
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        if self.gone.as_mut().poll(cx).is_ready() {
+            self.report.ended(Outcome::Closed);
+            return Poll::Ready(Some(Err("the target's deregistration delay is over".into())));
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        self.report.ended(Outcome::TimedOut);
+        Poll::Ready(Some(Err("the target fell silent".into())))
+    }
+}
+
+/// What the client has sent so far, seen from beside the body.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    clock: Clock,
+    last_ms: AtomicU64,
+    complete: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl Progress {
+    pub(crate) fn new(clock: Clock, complete: bool) -> Arc<Self> {
+        Arc::new(Progress {
+            clock,
+            last_ms: AtomicU64::new(clock.now().mono_ms),
+            complete: AtomicBool::new(complete),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    fn touch(&self) {
+        self.last_ms.store(self.clock.now().mono_ms, Ordering::Relaxed);
+    }
+
+    /// Whether the client has sent all of its request.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client broke off in the middle of its request.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Returns once nothing has moved for `idle`.
+    pub(crate) async fn silence(&self, idle: Duration) {
+        let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let until = self.last_ms.load(Ordering::Relaxed).saturating_add(idle);
+            if self.clock.now().mono_ms >= until {
+                return;
+            }
+            tokio::time::sleep_until(self.clock.instant(until)).await;
+        }
+    }
+}
+
+/// The client's request body on its way to the target.
+pub(crate) struct ClientBody {
+    inner: Incoming,
+    progress: Arc<Progress>,
+}
+
+impl ClientBody {
+    pub(crate) fn new(inner: Incoming, progress: Arc<Progress>) -> Self {
+        ClientBody { inner, progress }
+    }
+}
+
+impl HttpBody for ClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        self.progress.touch();
+        match &frame {
+            None => self.progress.complete.store(true, Ordering::Relaxed),
+            Some(Err(_)) => self.progress.broken.store(true, Ordering::Relaxed),
+            Some(Ok(_)) if self.inner.is_end_stream() => {
+                self.progress.complete.store(true, Ordering::Relaxed);
+            }
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame.map(|f| f.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

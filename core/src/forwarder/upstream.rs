@@ -1,0 +1,254 @@
+//! Connections to targets: opened on demand, pooled per target, from the load balancer's own address
+//! (spec: dataplane §3.8).
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::body::ClientBody;
+use super::{StartError, tls};
+
+/// Both for the connection and for the TLS handshake; fixed on AWS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where to really connect to for the address of a target.
+pub(crate) type Dial = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
+
+/// A pool of connections.
+pub(crate) type Pool = Client<Connector, ClientBody>;
+
+/// The pools, one for each source address and HTTP version.
+pub(crate) struct Upstream {
+    dial: Dial,
+    tls_http1: Arc<ClientConfig>,
+    tls_http2: Arc<ClientConfig>,
+    pools: Mutex<HashMap<(Option<IpAddr>, bool), Pool>>,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").finish_non_exhaustive()
+    }
+}
+
+impl Upstream {
+    pub(crate) fn new(dial: Dial) -> Result<Self, StartError> {
+        Ok(Upstream {
+            dial,
+            tls_http1: tls::to_targets(&[b"http/1.1"])?,
+            tls_http2: tls::to_targets(&[b"h2"])?,
+            pools: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The pool whose connections come from `source` and speak HTTP/2 or HTTP/1.1.
+    pub(crate) fn pool(&self, source: Option<IpAddr>, http2: bool) -> Pool {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.entry((source, http2)).or_insert_with(|| {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(Duration::from_secs(60))
+                .set_host(false)
+                .http1_preserve_header_case(true)
+                .http1_max_buf_size(64 * 1024)
+                .http2_only(http2);
+            builder.build(self.connector(source, http2))
+        });
+        pool.clone()
+    }
+
+    /// A connector from `source`.
+    pub(crate) fn connector(&self, source: Option<IpAddr>, http2: bool) -> Connector {
+        Connector {
+            source,
+            http2,
+            dial: self.dial.clone(),
+            tls: if http2 { self.tls_http2.clone() } else { self.tls_http1.clone() },
+        }
+    }
+}
+
+/// Makes connections.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    source: Option<IpAddr>,
+    http2: bool,
+    dial: Dial,
+    tls: Arc<ClientConfig>,
+}
+
+impl Connector {
+    /// Connects to a target.
+    pub(crate) async fn connect(&self, target: SocketAddr, https: bool) -> Result<Upstreaming, ConnectError> {
+        let address = (self.dial)(target);
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, tcp(address, self.source)).await {
+            Ok(Ok(stream)) => stream,
+            // The system gave up before we did.
+            Ok(Err(e)) if e.kind() == io::ErrorKind::TimedOut => return Err(ConnectError::TimedOut),
+            Ok(Err(e)) => return Err(ConnectError::Failed(e)),
+            Err(_) => return Err(ConnectError::TimedOut),
+        };
+        if !https {
+            return Ok(Upstreaming { stream: Stream::Plain(TokioIo::new(stream)), http2: self.http2 });
+        }
+        let name = ServerName::IpAddress(target.ip().into());
+        let connecting = TlsConnector::from(self.tls.clone()).connect(name, stream);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => Ok(Upstreaming {
+                stream: Stream::Tls(Box::new(TokioIo::new(stream))),
+                http2: self.http2,
+            }),
+            Ok(Err(e)) => Err(ConnectError::Failed(e)),
+            Err(_) => Err(ConnectError::TimedOut),
+        }
+    }
+}
+
+/// Opens a connection, from `source` where that can reach `address`.
+pub(crate) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source {
+        // From a loopback address nothing but loopback can be reached.
+        let reaches = source.is_ipv4() == address.is_ipv4()
+            && source.is_loopback() == address.ip().is_loopback();
+        if reaches {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// Ten seconds are over.
+    TimedOut,
+    /// Refused, reset, unreachable, or no TLS.
+    Failed(io::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::TimedOut => f.write_str("connecting took too long"),
+            ConnectError::Failed(e) => write!(f, "cannot connect: {e}"),
+        }
+    }
+}
+
+impl StdError for ConnectError {}
+
+impl ConnectError {
+    /// The connect error at the bottom of what a pool returned.
+    pub(crate) fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a ConnectError> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<ConnectError>() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Upstreaming;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Upstreaming, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            // The authority is one we wrote ourselves, from a SocketAddr.
+            let target = uri.authority().and_then(|a| a.as_str().parse().ok()).ok_or_else(|| {
+                ConnectError::Failed(io::Error::new(io::ErrorKind::InvalidInput, "not an address"))
+            })?;
+            connector.connect(target, uri.scheme_str() == Some("https")).await
+        })
+    }
+}
+
+/// A connection to a target.
+pub(crate) struct Upstreaming {
+    stream: Stream,
+    http2: bool,
+}
+
+enum Stream {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+}
+
+impl Connection for Upstreaming {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new();
+        if self.http2 { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl Read for Upstreaming {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Stream::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl Write for Upstreaming {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Stream::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(s) => Pin::new(s).poll_flush(cx),
+            Stream::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Stream::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
