@@ -79,7 +79,7 @@ async fn ask(stream: Upstreaming, probe: &Probe) -> Option<u16> {
         // The answer's body is of no interest, so the connection ends with the head.
         tokio::select! {
             answer = sender.send_request(request) => answer.ok().map(|a| a.status().as_u16()),
-            _ = connection => None,
+            never = driven(connection) => never,
         }
     } else {
         let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
@@ -97,9 +97,16 @@ async fn ask(stream: Upstreaming, probe: &Probe) -> Option<u16> {
         };
         tokio::select! {
             status = asked => status,
-            _ = connection => None,
+            never = driven(connection) => never,
         }
     }
+}
+
+/// Drives a connection and never ends: the last answer comes in the very moment that a connection closes,
+/// and whoever waits for one on a connection that closed without it is told so by the sender.
+async fn driven<T>(connection: impl Future) -> T {
+    connection.await;
+    std::future::pending().await
 }
 
 fn request(probe: &Probe) -> Option<Request<Empty<Bytes>>> {
