@@ -22,10 +22,15 @@
 #![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
 #![cfg_attr(feature = "capi", deny(unsafe_code))]
 
+#[cfg(feature = "capi")]
+#[doc(hidden)]
+pub mod capi;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod compile;
 mod decision;
+mod describe;
+mod documents;
 pub mod elbv2;
 mod error;
 #[cfg(feature = "forwarder")]
@@ -52,6 +57,9 @@ pub use decision::{
     Authenticate, Decision, Forward, GroupId, ListenerId, Outcome, Output, Reason, Stickiness, TargetId,
     Unsticky, Verdict,
 };
+pub use describe::Description;
+#[cfg(feature = "manifest")]
+pub use documents::{Input, load};
 pub use error::{Code, Diagnostic, Error, Layer, Location, Severity};
 pub use health::ProbeResult;
 pub use kube_proxy::{Hop, KubeProxy};

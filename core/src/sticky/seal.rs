@@ -88,6 +88,19 @@ impl KeyRing {
         Ok(self)
     }
 
+    /// A ring of keys whose ids are made from the secrets: the current one first, then those that still
+    /// open cookies.
+    ///
+    /// # Errors
+    /// As [`KeyRing::new`], and for an empty list.
+    pub fn from_secrets<S: AsRef<[u8]>>(secrets: &[S]) -> Result<Self, Error> {
+        let Some((current, previous)) = secrets.split_first() else {
+            return Err(Diagnostic::error(Code::E_COOKIE_KEY, "there is no cookie key").into());
+        };
+        let ring = Self::from_secret(current.as_ref())?;
+        previous.iter().try_fold(ring, |ring, secret| ring.with_previous_secret(secret.as_ref()))
+    }
+
     /// Adds a key that still opens cookies but seals none.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! The documents that configuration enters as, whatever the language: options and models as JSON,
+//! manifests and ELBv2 answers as files or text. Clients call these, so that all refuse the same input in
+//! the same words. Imports data types and the readers.
+
+use crate::elbv2;
+use crate::error::{Code, Diagnostic, Error, Location};
+use crate::model::Model;
+use crate::options::Options;
+
+impl Options {
+    /// Reads options from a JSON object; fields left out have their defaults, unknown ones are refused.
+    ///
+    /// # Errors
+    /// `E_ARGUMENT` with line and column.
+    ///
+    /// ```
+    /// let options = podway::Options::from_json(r#"{"path_decode": "full", "strict": true}"#).unwrap();
+    /// assert!(options.strict && options.host_ignores_port);
+    /// ```
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|e| refusal("options", Code::E_ARGUMENT, &e))
+    }
+}
+
+impl Model {
+    /// Reads a model from one JSON document, as [`Model::to_json`] and `podway plan -o json` write it.
+    /// What it says is judged when a router is made of it.
+    ///
+    /// # Errors
+    /// `E_SYNTAX` for text that is not JSON, `E_OBJECT` for JSON that is not a model.
+    ///
+    /// ```
+    /// use podway::model::Model;
+    /// let model = Model::from_json(r#"{"LoadBalancers": [], "TargetGroups": []}"#).unwrap();
+    /// assert_eq!(Model::from_json(&model.to_json()).unwrap(), model);
+    /// assert!(Model::from_json(r#"{"kind": "Ingress"}"#).is_err());
+    /// ```
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let model = serde_json::from_str(text).map_err(|e| {
+            let code = if e.is_data() { Code::E_OBJECT } else { Code::E_SYNTAX };
+            refusal("model", code, &e)
+        })?;
+        if !elbv2::recognise(text) {
+            let missing = Diagnostic::error(Code::E_OBJECT, "the JSON has none of a model's keys")
+                .expected("`LoadBalancers` and `TargetGroups`");
+            return Err(missing.into());
+        }
+        Ok(model)
+    }
+
+    /// The model as one line of JSON.
+    pub fn to_json(&self) -> String {
+        // Plain data with text for keys: there is nothing in it that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// What [`load`] makes of its input.
+#[cfg(feature = "manifest")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Input {
+    /// The model.
+    pub model: Model,
+    /// Warnings, and the errors of what was left out.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Makes a model of manifests, or of the answers of `aws elbv2 describe-*`, which are recognised by their
+/// content.
+///
+/// # Errors
+/// As [`crate::local::load`] and [`elbv2::read`]; manifests and ELBv2 answers together are `E_OBJECT`.
+#[cfg(feature = "manifest")]
+pub fn load(
+    sources: &[crate::manifest::Source],
+    settings: &crate::manifest::Settings,
+    cluster: &crate::local::LocalCluster,
+) -> Result<Input, Error> {
+    let answers: Vec<_> = sources
+        .iter()
+        .filter(|s| elbv2::recognise(&s.text))
+        .map(|s| (s.name.as_str(), s.text.as_str()))
+        .collect();
+    if answers.is_empty() {
+        let loaded = crate::local::load(sources, settings, cluster)?;
+        return Ok(Input { model: loaded.model, diagnostics: loaded.diagnostics });
+    }
+    if let Some(other) = sources.iter().find(|s| !elbv2::recognise(&s.text)) {
+        let mixed = Diagnostic::error(Code::E_OBJECT, "ELBv2 answers and manifests do not mix")
+            .expected("the keys of an ELBv2 answer")
+            .at(Some(Location { file: other.name.clone(), line: 1, column: 1 }));
+        return Err(mixed.into());
+    }
+    Ok(Input { model: elbv2::read(&answers)?, diagnostics: Vec::new() })
+}
+
+/// A serde error with its place beside it instead of in it.
+fn refusal(file: &str, code: Code, e: &serde_json::Error) -> Error {
+    let (line, column) = (e.line() as u32, e.column() as u32);
+    let text = e.to_string();
+    let message = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    Diagnostic::error(code, message)
+        .at((line > 0).then(|| Location { file: file.to_owned(), line, column: column.max(1) }))
+        .into()
+}
