@@ -1,0 +1,183 @@
+/** Where an input is wrong, and what would have been right. */
+export interface Diagnostic {
+  readonly Severity: 'error' | 'warning'
+  readonly Code: string
+  readonly Message: string
+  readonly Object?: string
+  readonly Annotation?: string
+  readonly Value?: string
+  readonly Expected?: string
+  readonly File?: string
+  readonly Line?: number
+  readonly Column?: number
+}
+
+/** An error of podway. `code` is stable (for example `E_CIDR`); the message says what to do. */
+export class PodwayError extends Error {
+  readonly code: string
+  readonly file?: string
+  readonly line?: number
+  readonly column?: number
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Load balancers, rules, target groups and targets, in the ELBv2 API's own words. Immutable. */
+export class Model {
+  private constructor()
+  /** Reads a model out of JSON text, an object of that shape, or another model. */
+  static from(value: Model | string | object): Model
+  /** Warnings of the input, and the errors of what was left out. */
+  readonly diagnostics: readonly Diagnostic[]
+  toJSON(): unknown
+  toString(): string
+}
+
+/** A text with the name that errors give it. */
+export interface Source {
+  readonly name: string
+  readonly text: string
+}
+
+export interface LoadOptions {
+  /** Goes into hashed names; default `local`. */
+  clusterName?: string
+  /** How many nodes to make up where the input has none; default 3. */
+  nodes?: number
+  /** Leave broken Ingresses out instead of refusing their group. */
+  skipBroken?: boolean
+}
+
+/** Reads Kubernetes manifests, or the JSON of `aws elbv2 describe-*`: files, folders, or texts. */
+export function load(input: string | Source | readonly (string | Source)[], options?: LoadOptions): Model
+
+/** A moment. Without one, `performance.now()` and `Date.now()` are taken. */
+export interface Now {
+  /** Milliseconds on a clock that never steps back. */
+  readonly monoMs: number
+  /** Seconds since 1970-01-01T00:00:00Z. */
+  readonly unixS: number
+}
+
+export interface Request {
+  /** Default `GET`. */
+  method?: string
+  /** Path and query as received. */
+  target: string
+  /** Without it the first `host` among the headers counts. */
+  host?: string
+  /** Pairs in the order received, or an object as `node:http` has it. */
+  headers?: readonly (readonly [string, string])[] | Readonly<Record<string, string | readonly string[]>>
+  /** The client, `address:port`; an IPv6 address in brackets. Default `127.0.0.1:0`. */
+  peer?: string
+}
+
+/** Where a request goes. A forward owes one `report`. */
+export interface Decision {
+  /** The rule that matched: a number as text, or `default`. */
+  readonly priority?: string
+  readonly type: 'forward' | 'redirect' | 'fixed-response' | 'error'
+  /** What to answer with; a forward has none. */
+  readonly status?: number
+  /** Why it is an error. */
+  readonly reason?: string
+  readonly targetGroup?: string
+  /** `namespace/name:port`. */
+  readonly service?: string
+  /** `id:port`. */
+  readonly target?: string
+  /** Where to connect to. */
+  readonly address?: string
+  /** Whether too few targets were healthy, so that all were candidates. */
+  readonly failOpen?: boolean
+  /** `off`, `new`, `kept`, or why the cookie could not be honoured. */
+  readonly stickiness?: string
+  /** What has to succeed first. */
+  readonly authenticate?: 'authenticate-oidc' | 'authenticate-cognito' | 'jwt-validation'
+  readonly location?: string
+  readonly body?: string
+  readonly contentType?: string
+  /** Path and query for the target, where a transform changed them. */
+  readonly uri?: string
+  /** Host for the target, where a transform changed it. */
+  readonly host?: string
+  /** Values of the Set-Cookie headers that the response must carry. */
+  readonly setCookies: readonly string[]
+}
+
+export type Outcome = 'response' | 'connect-failed' | 'timed-out' | 'closed' | 'cancelled'
+
+/** A health check that is due. */
+export interface Probe {
+  readonly targetId: string
+  readonly address: string
+  readonly protocol: 'HTTP' | 'HTTPS'
+  readonly protocolVersion: 'HTTP1' | 'HTTP2' | 'GRPC'
+  readonly path: string
+  readonly host: string
+  readonly timeoutMs: number
+}
+
+export type TargetState = 'initial' | 'healthy' | 'unhealthy' | 'unused' | 'draining' | 'unavailable'
+
+export interface TargetInfo {
+  readonly id: string
+  readonly targetGroup: string
+  readonly target: string
+  readonly address?: string
+  readonly zone?: string
+  readonly state: TargetState
+  readonly reason?: string
+  readonly description?: string
+  readonly inFlight: number
+}
+
+export interface ListenerInfo {
+  readonly id: number
+  readonly loadBalancer: string
+  readonly port: number
+  readonly protocol: 'HTTP' | 'HTTPS'
+}
+
+export interface HealthEvent {
+  readonly targetId: string
+  readonly targetGroup: string
+  readonly target: string
+  readonly from?: TargetState
+  readonly to?: TargetState
+  readonly reason?: string
+  readonly description?: string
+  readonly atMs: number
+}
+
+export interface RouterOptions {
+  /** Behaviour that AWS does not pin down, by the names of the Rust `Options` in camelCase. */
+  options?: Readonly<Record<string, unknown>>
+  /** 32 bytes; replicas that share it honour each other's cookies. Default: random. */
+  cookieKey?: Uint8Array
+  now?: Now
+}
+
+/** A compiled model with the state of its targets. */
+export class Router {
+  constructor(model: Model | string | object, options?: RouterOptions)
+  /** The id of a listener; throws `E_NOT_FOUND`. Valid across reloads. */
+  listener(loadBalancer: string, port: number): number
+  listeners(): ListenerInfo[]
+  /** Decides where a request goes. */
+  decide(listener: number, request: Request, options?: { now?: Now; entropy?: bigint | number }): Decision
+  /** Settles a forward: owed exactly once for each. */
+  report(decision: Decision, outcome?: Outcome, options?: { status?: number; now?: Now }): void
+  /** The probes that are due, and the moment (`monoMs`) to poll again. */
+  poll(options?: { now?: Now }): { probes: Probe[]; next?: number }
+  /** Takes a probe's result: a status, `timed-out` or `failed`. */
+  reportProbe(targetId: string, result: number | 'timed-out' | 'failed', options?: { now?: Now }): void
+  /** Swaps a model in; a failure leaves everything as it was. */
+  reload(model: Model | string | object, options?: { now?: Now }): void
+  /** The id of a target by its group's name and `id:port`; throws `E_NOT_FOUND`. */
+  findTarget(targetGroup: string, target: string): string
+  setTargetHealth(targetId: string, state: TargetState, options?: { now?: Now }): void
+  /** All targets, draining ones included. */
+  targets(): TargetInfo[]
+  /** Changes of health since the last call. */
+  events(): HealthEvent[]
+}

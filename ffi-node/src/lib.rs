@@ -1,0 +1,48 @@
+//! The native half of the npm package `podway`: verbs with everything given, flat arguments, JSON for what
+//! is not called per request. `index.js` puts clock, randomness and classes of JavaScript around it.
+
+mod errors;
+mod router;
+
+use napi::Result;
+use napi_derive::napi;
+use podway::local::LocalCluster;
+use podway::manifest::{Settings, Source, read_paths};
+use podway::model::Model;
+
+use crate::errors::raise;
+
+/// Reads files and folders (`paths`), or texts (`sources`, pairs of name and text), into a model.
+/// Gives back `[model as JSON, diagnostics as JSON]`.
+#[napi]
+pub fn load(
+    paths: Vec<String>,
+    sources: Vec<Vec<String>>,
+    cluster_name: String,
+    nodes: u32,
+    skip_broken: bool,
+) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    if !paths.is_empty() {
+        all = read_paths(&paths).map_err(|e| raise(&e))?;
+    }
+    for source in sources {
+        let mut parts = source.into_iter();
+        let (name, text) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        all.push(Source { name, text });
+    }
+    let mut settings = Settings::default();
+    settings.cluster_name = cluster_name;
+    settings.skip_broken = skip_broken;
+    let mut cluster = LocalCluster::default();
+    cluster.nodes = nodes as usize;
+    let input = podway::load(&all, &settings, &cluster).map_err(|e| raise(&e))?;
+    let diagnostics = serde_json::to_string(&input.diagnostics).unwrap_or_default();
+    Ok(vec![input.model.to_json(), diagnostics])
+}
+
+/// Checks that text is a model, and gives it back in its own shape.
+#[napi]
+pub fn parse_model(json: String) -> Result<String> {
+    Model::from_json(&json).map(|model| model.to_json()).map_err(|e| raise(&e))
+}

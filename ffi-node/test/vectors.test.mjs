@@ -1,0 +1,134 @@
+// Every routing vector through the public API: the same files that Rust, C and Python run.
+
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { load, PodwayError, Router } from '../index.mjs'
+
+const vectors = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'tests', 'vectors')
+const cookieKey = new Uint8Array(32).fill(7)
+const files = readdirSync(join(vectors, 'routing')).filter((f) => f.endsWith('.json')).sort()
+
+// Expectations have the names of the other languages.
+const NAMES = {
+  target_group: 'targetGroup',
+  fail_open: 'failOpen',
+  content_type: 'contentType'
+}
+const KNOWN = new Set([
+  'priority', 'type', 'target_group', 'target', 'status', 'reason', 'location', 'body', 'content_type', 'uri', 'host',
+  'authenticate', 'fail_open', 'stickiness', 'set_cookies'
+])
+
+function camelOptions(options) {
+  const name = (key) => key.replace(/_([a-z])/g, (_, c) => c.toUpperCase())
+  return Object.fromEntries(Object.entries(options ?? {}).map(([k, v]) => [name(k), v]))
+}
+
+function run(c) {
+  const model = c.model ?? load(join(vectors, c.manifests)).toJSON()
+  let now = { monoMs: 0, unixS: 1_767_225_600 }
+  const options = camelOptions(c.options)
+  if (c.rejects?.length) {
+    assert.throws(
+      () => new Router(model, { options: { ...options, strict: true }, cookieKey, now }),
+      (e) => e instanceof PodwayError && c.rejects.every((code) => e.diagnostics.some((d) => d.Code === code))
+    )
+    return
+  }
+  const router = new Router(model, { options, cookieKey, now })
+  const done = []
+  for (const [i, step] of c.steps.entries()) {
+    const at = `step ${i}`
+    done[i] = undefined
+    switch (step.do) {
+      case 'decide':
+        done[i] = decide(router, step, done, now, at)
+        break
+      case 'health':
+        router.setTargetHealth(router.findTarget(step.target_group, step.target), step.state, { now })
+        break
+      case 'probe': {
+        const id = router.findTarget(step.target_group, step.target)
+        router.reportProbe(id, step.result, { now })
+        if (step.expect) {
+          const { state, reason, description } = router.targets().find((t) => t.id === id)
+          const expected = { reason: undefined, description: undefined, ...step.expect }
+          assert.deepEqual({ state, reason, description }, expected, at)
+        }
+        break
+      }
+      case 'advance':
+        now = {
+          monoMs: now.monoMs + step.ms,
+          unixS: now.unixS + Math.floor((now.monoMs + step.ms) / 1000) - Math.floor(now.monoMs / 1000)
+        }
+        router.poll({ now })
+        break
+      case 'report':
+        router.report(done[step.step], step.outcome, { status: step.status ?? 200, now })
+        break
+      case 'reload':
+        router.reload(step.model, { now })
+        break
+      default:
+        assert.fail(`${at}: unknown step ${step.do}`)
+    }
+  }
+}
+
+function decide(router, step, done, now, at) {
+  const listener = router.listener(step.load_balancer, step.port)
+  const headers = [...(step.request.headers ?? [])]
+  if (step.cookies_from) {
+    const cookies = step.cookies_from.flatMap((from) => done[from]?.setCookies ?? [])
+    headers.push(['cookie', cookies.map((cookie) => cookie.split(';')[0]).join('; ')])
+  }
+  const request = { ...step.request, headers }
+  const counts = {}
+  let last
+  for (let i = 0; i < (step.repeat ?? 1); i++) {
+    last = router.decide(listener, request, { now, entropy: BigInt(step.entropy ?? 0) + BigInt(i) })
+    for (const [key, expected] of Object.entries(step.expect ?? {})) {
+      assert.ok(KNOWN.has(key), `${at}: unknown expectation ${key}`)
+      const actual = key === 'set_cookies' ? last.setCookies.length : last[NAMES[key] ?? key]
+      assert.equal(actual ?? null, expected, `${at}: ${key}`)
+    }
+    const target = last.target ?? '-'
+    counts[target] = (counts[target] ?? 0) + 1
+  }
+  if (step.counts) {
+    for (const name of new Set([...Object.keys(step.counts), ...Object.keys(counts)])) {
+      const off = Math.abs((step.counts[name] ?? 0) - (counts[name] ?? 0))
+      assert.ok(off <= (step.within ?? 0) * step.repeat, `${at}: ${name}: ${JSON.stringify(counts)}`)
+    }
+  }
+  return last
+}
+
+let passed = 0
+let all = 0
+for (const file of files) {
+  const { cases } = JSON.parse(readFileSync(join(vectors, 'routing', file), 'utf8'))
+  all += cases.length
+  test(`${file}: ${cases.length} vectors`, () => {
+    for (const c of cases) {
+      try {
+        run(c)
+      } catch (error) {
+        error.message = `${c.id}: ${error.message}`
+        throw error
+      }
+      passed++
+    }
+  })
+}
+
+test('no vector was left out', () => {
+  console.log(`vectors node: ${passed} passed, ${all - passed} failed`)
+  assert.equal(passed, all)
+  assert.ok(all > 200)
+})
