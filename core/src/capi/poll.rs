@@ -17,11 +17,11 @@ pub const PODWAY_PROTOCOL_HTTP: i32 = 1;
 pub const PODWAY_PROTOCOL_HTTPS: i32 = 2;
 
 /// HTTP/1.1.
-pub const PODWAY_VERSION_HTTP1: i32 = 1;
+pub const PODWAY_PROTOCOL_VERSION_HTTP1: i32 = 1;
 /// HTTP/2.
-pub const PODWAY_VERSION_HTTP2: i32 = 2;
+pub const PODWAY_PROTOCOL_VERSION_HTTP2: i32 = 2;
 /// gRPC.
-pub const PODWAY_VERSION_GRPC: i32 = 3;
+pub const PODWAY_PROTOCOL_VERSION_GRPC: i32 = 3;
 
 /// The target answered with a status.
 pub const PODWAY_PROBE_STATUS: i32 = 1;
@@ -53,7 +53,7 @@ pub struct podway_probe {
     pub address: podway_address,
     /// A PODWAY_PROTOCOL_* constant.
     pub protocol: i32,
-    /// A PODWAY_VERSION_* constant.
+    /// A PODWAY_PROTOCOL_VERSION_* constant.
     pub protocol_version: i32,
 }
 
@@ -137,9 +137,9 @@ pub unsafe extern "C" fn podway_probes_get(
                     _ => PODWAY_PROTOCOL_HTTP,
                 },
                 protocol_version: match due.version {
-                    ProtocolVersion::Http1 => PODWAY_VERSION_HTTP1,
-                    ProtocolVersion::Http2 => PODWAY_VERSION_HTTP2,
-                    ProtocolVersion::Grpc => PODWAY_VERSION_GRPC,
+                    ProtocolVersion::Http1 => PODWAY_PROTOCOL_VERSION_HTTP1,
+                    ProtocolVersion::Http2 => PODWAY_PROTOCOL_VERSION_HTTP2,
+                    ProtocolVersion::Grpc => PODWAY_PROTOCOL_VERSION_GRPC,
                 },
             });
         }

@@ -1,0 +1,294 @@
+/*
+ * What the header promises apart from routing: versions, wrong use, ownership. Prints a line and exits
+ * with 1 for each promise that is broken.
+ */
+#include <podway.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int broken;
+static int checked;
+
+#define CHECK(what)                                                       \
+    do {                                                                  \
+        checked++;                                                        \
+        if (!(what)) {                                                    \
+            printf("abi.c:%d: not so: %s\n", __LINE__, #what);            \
+            broken = 1;                                                   \
+        }                                                                 \
+    } while (0)
+
+static const podway_str NOTHING = {NULL, 0};
+static const podway_now NOW = {0, 1767225600};
+
+static podway_str view(const char *text) {
+    podway_str it = {(const uint8_t *)text, strlen(text)};
+    return it;
+}
+
+static int says(podway_str it, const char *text) {
+    return it.len == strlen(text) && (it.len == 0 || memcmp(it.ptr, text, it.len) == 0);
+}
+
+static const char MODEL[] =
+    "{\"LoadBalancers\":[{\"LoadBalancerArn\":\"arn:lb\",\"LoadBalancerName\":\"web\",\"Listeners\":[{"
+    "\"ListenerArn\":\"arn:l\",\"Port\":80,\"Protocol\":\"HTTP\",\"DefaultActions\":[{\"Type\":\"forward\","
+    "\"TargetGroupArn\":\"arn:tg\"}],\"Rules\":[{\"Priority\":\"5\",\"Conditions\":[{\"Field\":\"path-pattern\","
+    "\"Values\":[\"/hello\"]}],\"Actions\":[{\"Type\":\"fixed-response\",\"FixedResponseConfig\":{"
+    "\"StatusCode\":\"200\",\"ContentType\":\"text/plain\",\"MessageBody\":\"hello\"}}]}]}]}],"
+    "\"TargetGroups\":[{\"TargetGroupArn\":\"arn:tg\",\"TargetGroupName\":\"app\",\"TargetType\":\"ip\","
+    "\"TargetHealthDescriptions\":[{\"Target\":{\"Id\":\"10.0.0.1\",\"Port\":8080},"
+    "\"TargetHealth\":{\"State\":\"healthy\"}}]}]}";
+
+static void versions(void) {
+    CHECK(podway_abi_version() == PODWAY_ABI_VERSION);
+    CHECK(says(podway_version(), PODWAY_VERSION));
+    char numbers[64];
+    sprintf(numbers, "%d.%d.%d", PODWAY_VERSION_MAJOR, PODWAY_VERSION_MINOR, PODWAY_VERSION_PATCH);
+    CHECK(says(podway_version(), numbers));
+}
+
+static void nulls(void) {
+    podway_model *model = (podway_model *)&broken;
+    podway_router *router = (podway_router *)&broken;
+    podway_text *text = (podway_text *)&broken;
+    podway_error *error = NULL;
+    podway_decision decision = {0};
+    podway_request request = {0};
+    uint64_t number = 7;
+    uint32_t listener = 7;
+    CHECK(podway_model_load(NULL, 1, NULL, &model, &error) == PODWAY_STATUS_NULL);
+    CHECK(error != NULL && podway_error_message(error).len > 0);
+    podway_error_free(error);
+    CHECK(podway_model_read(NULL, 1, NULL, &model, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_model_from_json(view(MODEL), NULL, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_model_to_json(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_model_diagnostics(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_new(NULL, NOTHING, NOTHING, NOW, &router, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_listener(NULL, view("web"), 80, &listener) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_decide(NULL, 0, &request, NOW, 0, NULL, &decision) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_report(NULL, &decision, PODWAY_OUTCOME_CLOSED, 0, NOW) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_reload(NULL, NULL, NOW, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_set_cookie_keys(NULL, NULL, 0, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_app_cookie(NULL, &decision, NULL, 0, NOW, 0, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_find_target(NULL, view("a"), view("b"), &number) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_set_target_health(NULL, 0, view("healthy"), NOW, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_target_name(NULL, 0, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_target_group_name(NULL, 0, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_describe(NULL, &decision, NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_authentication(NULL, 0, &decision, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_listeners(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_targets(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_events(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_poll(NULL, NOW, NULL, &number) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_report_probe(NULL, 0, PODWAY_PROBE_FAILED, 0, NOW) == PODWAY_STATUS_NULL);
+    CHECK(podway_probes_get(NULL, 0, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_address_parse(view("1.2.3.4:5"), NULL) == PODWAY_STATUS_NULL);
+    /* Nothing was written where nothing succeeded. */
+    CHECK(model == (podway_model *)&broken && router == (podway_router *)&broken);
+    CHECK(text == (podway_text *)&broken && number == 7 && listener == 7);
+    /* Reading and freeing nothing is fine. */
+    CHECK(podway_error_message(NULL).ptr == NULL && podway_error_line(NULL) == 0);
+    CHECK(podway_error_code(NULL).ptr == NULL && podway_error_file(NULL).ptr == NULL);
+    CHECK(podway_error_json(NULL).ptr == NULL && podway_error_column(NULL) == 0);
+    CHECK(podway_text_view(NULL).ptr == NULL && podway_probes_count(NULL) == 0);
+    CHECK(podway_output_location(NULL).ptr == NULL && podway_output_set_cookie(NULL, 0).ptr == NULL);
+    podway_model_free(NULL);
+    podway_router_free(NULL);
+    podway_output_free(NULL);
+    podway_probes_free(NULL);
+    podway_text_free(NULL);
+    podway_error_free(NULL);
+}
+
+static void bad_input(void) {
+    podway_model *model = NULL;
+    podway_error *error = NULL;
+    podway_str not_utf8 = {(const uint8_t *)"\xff\xfe", 2};
+    podway_str null_and_long = {NULL, 5};
+    podway_str endless = {(const uint8_t *)"x", (size_t)-1};
+    CHECK(podway_model_from_json(not_utf8, &model, NULL) == PODWAY_STATUS_UTF8);
+    CHECK(podway_model_from_json(null_and_long, &model, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_model_from_json(endless, &model, NULL) == PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_model_from_json(view("{\n  \"LoadBalancers\": 7}"), &model, &error) == PODWAY_STATUS_INPUT);
+    CHECK(says(podway_error_code(error), "E_OBJECT"));
+    CHECK(says(podway_error_file(error), "model"));
+    CHECK(podway_error_line(error) == 2 && podway_error_column(error) > 1);
+    podway_error_free(error);
+    podway_source source = {view("bad.yml"), view("kind: Ingress\nmetadata: [\n")};
+    CHECK(podway_model_read(&source, 1, NULL, &model, &error) == PODWAY_STATUS_INPUT);
+    CHECK(says(podway_error_file(error), "bad.yml"));
+    podway_error_free(error);
+    podway_settings settings = {0};
+    CHECK(podway_model_read(&source, 1, &settings, &model, NULL) == PODWAY_STATUS_STRUCT_SIZE);
+    podway_str missing = view("no/such/folder");
+    CHECK(podway_model_load(&missing, 1, NULL, &model, &error) == PODWAY_STATUS_INPUT);
+    CHECK(says(podway_error_code(error), "E_READ"));
+    podway_error_free(error);
+    CHECK(podway_model_load(NULL, 0, NULL, &model, NULL) < 0);
+    /* A deep and a large document. */
+    char *deep = malloc(200001);
+    if (deep == NULL) exit(2);
+    memset(deep, '[', 200000);
+    deep[200000] = '\0';
+    CHECK(podway_model_from_json(view(deep), &model, NULL) == PODWAY_STATUS_INPUT);
+    free(deep);
+    CHECK(model == NULL);
+    podway_address address;
+    CHECK(podway_address_parse(view("10.0.0.1"), &address) == PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_address_parse(view("[2001:db8::1]:443"), &address) == PODWAY_STATUS_OK);
+    CHECK(address.family == 6 && address.port == 443 && address.ip[0] == 0x20 && address.ip[15] == 1);
+    CHECK(podway_type_name(99).ptr == NULL && podway_reason_name(-1).ptr == NULL);
+    CHECK(podway_stickiness_name(99).ptr == NULL && podway_authenticate_name(0).ptr == NULL);
+}
+
+static podway_request get(const char *target) {
+    podway_request request = {0};
+    request.struct_size = sizeof request;
+    request.method = view("GET");
+    request.target = view(target);
+    request.host = view("example.com");
+    CHECK(podway_address_parse(view("192.0.2.1:4000"), &request.peer) == PODWAY_STATUS_OK);
+    return request;
+}
+
+static void routing(void) {
+    podway_model *model = NULL;
+    podway_router *router = NULL;
+    podway_error *error = NULL;
+    podway_text *text = NULL;
+    podway_output *output = podway_output_new();
+    uint8_t secret[32] = {1};
+    podway_str key = {secret, sizeof secret}, short_key = {secret, 31};
+    CHECK(podway_model_from_json(view(MODEL), &model, &error) == PODWAY_STATUS_OK && error == NULL);
+    CHECK(podway_router_new(model, NOTHING, short_key, NOW, &router, &error) == PODWAY_STATUS_ARGUMENT);
+    CHECK(says(podway_error_code(error), "E_COOKIE_KEY"));
+    podway_error_free(error);
+    CHECK(podway_router_new(model, view("{\"strikt\":1}"), key, NOW, &router, &error) == PODWAY_STATUS_ARGUMENT);
+    CHECK(says(podway_error_file(error), "options"));
+    podway_error_free(error);
+    error = NULL;
+    CHECK(podway_router_new(model, NOTHING, key, NOW, &router, &error) == PODWAY_STATUS_OK && error == NULL);
+
+    uint32_t listener = 99;
+    CHECK(podway_router_listener(router, view("web"), 81, &listener) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_router_listener(router, view("web"), 80, &listener) == PODWAY_STATUS_OK);
+
+    podway_request request = get("/x");
+    podway_decision decision = {0};
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) ==
+          PODWAY_STATUS_STRUCT_SIZE);
+    decision.struct_size = sizeof decision;
+    CHECK(podway_router_decide(router, listener, NULL, NOW, 0, output, &decision) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, NULL, &decision) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, NULL) == PODWAY_STATUS_NULL);
+    request.header_count = 1;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_NULL);
+    podway_header header = {{NULL, 3}, {NULL, 0}};
+    request.headers = &header;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_NULL);
+    request = get("/x");
+    request.peer.family = 5;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_ARGUMENT);
+    CHECK(decision.type == 0);
+
+    request = get("/x");
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_OK);
+    CHECK(decision.type == PODWAY_TYPE_FORWARD && decision.matched == PODWAY_MATCHED_DEFAULT);
+    CHECK(decision.address.family == 4 && decision.address.port == 8080 && decision.address.ip[3] == 1);
+    CHECK(podway_router_target_name(router, decision.target, &text) == PODWAY_STATUS_OK);
+    CHECK(says(podway_text_view(text), "10.0.0.1:8080"));
+    podway_text_free(text);
+    CHECK(podway_router_authentication(router, listener, &decision, &text) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_router_report(router, &decision, 0, 200, NOW) == PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_router_report(router, &decision, PODWAY_OUTCOME_RESPONSE, 200, NOW) == PODWAY_STATUS_OK);
+    /* Twice is counted, not believed; an invented decision is refused. */
+    CHECK(podway_router_report(router, &decision, PODWAY_OUTCOME_RESPONSE, 200, NOW) == PODWAY_STATUS_OK);
+    decision.type = 77;
+    CHECK(podway_router_report(router, &decision, PODWAY_OUTCOME_RESPONSE, 200, NOW) == PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_router_describe(router, &decision, output, &text) == PODWAY_STATUS_ARGUMENT);
+
+    /* A struct of a later version is larger; the part we know is used. */
+    struct {
+        podway_decision decision;
+        char later[64];
+    } large;
+    memset(&large, 0x5a, sizeof large);
+    large.decision.struct_size = sizeof large;
+    request = get("/hello");
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &large.decision) == PODWAY_STATUS_OK);
+    CHECK(large.decision.struct_size == sizeof large && large.later[0] == 0x5a);
+    CHECK(large.decision.type == PODWAY_TYPE_FIXED_RESPONSE && large.decision.status == 200);
+    CHECK(large.decision.matched == PODWAY_MATCHED_RULE && large.decision.priority == 5);
+    CHECK(says(podway_output_body(output), "hello") && says(podway_output_content_type(output), "text/plain"));
+    CHECK(podway_output_location(output).ptr == NULL && podway_output_set_cookie(output, 0).ptr == NULL);
+
+    CHECK(podway_router_decide(router, 4711, &request, NOW, 0, output, &large.decision) == PODWAY_STATUS_OK);
+    CHECK(large.decision.type == PODWAY_TYPE_ERROR && large.decision.reason == PODWAY_REASON_NO_LISTENER);
+
+    uint64_t target = 0;
+    CHECK(podway_router_find_target(router, view("app"), view("10.0.0.9:1"), &target) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_router_find_target(router, view("app"), view("10.0.0.1:8080"), &target) == PODWAY_STATUS_OK);
+    CHECK(podway_router_set_target_health(router, target, view("ill"), NOW, &error) == PODWAY_STATUS_ARGUMENT);
+    podway_error_free(error);
+    CHECK(podway_router_set_target_health(router, 4711, view("healthy"), NOW, NULL) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_router_report_probe(router, target, 9, 0, NOW) == PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_router_report_probe(router, 4711, PODWAY_PROBE_FAILED, 0, NOW) == PODWAY_STATUS_OK);
+    CHECK(podway_router_set_cookie_keys(router, NULL, 0, NULL) == PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_router_set_cookie_keys(router, &key, 1, NULL) == PODWAY_STATUS_OK);
+
+    /* A failed reload leaves everything as it was; a model may be freed once the router has it. */
+    podway_model *wrong = NULL;
+    static const char TWICE[] =
+        "{\"LoadBalancers\":[{\"LoadBalancerArn\":\"arn:lb\",\"LoadBalancerName\":\"web\",\"Listeners\":[{"
+        "\"ListenerArn\":\"arn:l\",\"Port\":80,\"Protocol\":\"HTTP\",\"DefaultActions\":[{\"Type\":\"forward\","
+        "\"TargetGroupArn\":\"arn:none\"}]}]}],\"TargetGroups\":[]}";
+    CHECK(podway_model_from_json(view(TWICE), &wrong, NULL) == PODWAY_STATUS_OK);
+    error = NULL;
+    if (podway_router_reload(router, wrong, NOW, &error) != PODWAY_STATUS_OK) {
+        CHECK(podway_error_message(error).len > 0);
+        podway_error_free(error);
+    }
+    podway_model_free(wrong);
+    CHECK(podway_router_reload(router, model, NOW, NULL) == PODWAY_STATUS_OK);
+    CHECK(podway_model_to_json(model, &text) == PODWAY_STATUS_OK && podway_text_view(text).len > 100);
+    podway_text_free(text);
+    CHECK(podway_model_diagnostics(model, &text) == PODWAY_STATUS_OK && says(podway_text_view(text), "[]"));
+    podway_text_free(text);
+    podway_model_free(model);
+    request = get("/hello");
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &large.decision) == PODWAY_STATUS_OK);
+    CHECK(large.decision.type == PODWAY_TYPE_FIXED_RESPONSE);
+    CHECK(podway_router_listeners(router, &text) == PODWAY_STATUS_OK);
+    podway_text_free(text);
+    CHECK(podway_router_events(router, &text) == PODWAY_STATUS_OK);
+    podway_text_free(text);
+
+    /* Probes. */
+    podway_probes *probes = podway_probes_new();
+    podway_probe probe = {0};
+    podway_now later = {600000, 1767226200};
+    uint64_t next = 0;
+    CHECK(podway_router_poll(router, later, probes, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_poll(router, later, probes, &next) == PODWAY_STATUS_OK && next > 0);
+    CHECK(podway_probes_count(probes) == 1);
+    CHECK(podway_probes_get(probes, 0, &probe) == PODWAY_STATUS_STRUCT_SIZE);
+    probe.struct_size = sizeof probe;
+    CHECK(podway_probes_get(probes, 1, &probe) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_probes_get(probes, 0, &probe) == PODWAY_STATUS_OK);
+    CHECK(probe.protocol == PODWAY_PROTOCOL_HTTP && probe.protocol_version == PODWAY_PROTOCOL_VERSION_HTTP1);
+    CHECK(says(probe.path, "/") && probe.timeout_ms == 5000 && probe.address.port == 8080);
+    podway_probes_free(probes);
+    podway_output_free(output);
+    podway_router_free(router);
+}
+
+int main(void) {
+    versions();
+    nulls();
+    bad_input();
+    routing();
+    printf("abi.c: %d promises %s\n", checked, broken ? "checked, some broken" : "hold");
+    return broken;
+}

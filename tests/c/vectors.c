@@ -1,0 +1,369 @@
+/*
+ * Runs the routing vectors through the C ABI. tests/c.rs turns each vector into lines of words and judges
+ * what is printed: one line for each line read.
+ *
+ * A word is a number, a bare name, `-` for nothing, or `=` and text in which %XX stands for a byte.
+ */
+#include <podway.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_WORDS = 512, MAX_STEPS = 256, MAX_COOKIES = 8 };
+
+static struct step {
+    podway_decision decision;
+    char *cookies[MAX_COOKIES];
+} steps[MAX_STEPS];
+
+static podway_model *model;
+static podway_router *router;
+static podway_output *output;
+static podway_probes *probes;
+
+static void die(const char *what) {
+    fprintf(stderr, "vectors.c: %s\n", what);
+    exit(2);
+}
+
+static void *must(void *memory) {
+    if (memory == NULL) die("out of memory");
+    return memory;
+}
+
+/* Words */
+
+static char *words[MAX_WORDS];
+static size_t lengths[MAX_WORDS];
+static size_t word_count;
+
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Splits a line at its blanks and decodes texts in place. */
+static void split(char *line) {
+    word_count = 0;
+    for (char *from = line; *from != '\0';) {
+        size_t length = strcspn(from, " ");
+        char *next = from + length + (from[length] == ' ');
+        from[length] = '\0';
+        if (word_count == MAX_WORDS) die("too many words");
+        if (*from == '=') {
+            char *to = from;
+            for (const char *c = from + 1; *c != '\0'; c++) {
+                if (*c != '%') {
+                    *to++ = *c;
+                } else {
+                    if (hex(c[1]) < 0 || hex(c[2]) < 0) die("a broken escape");
+                    *to++ = (char)(hex(c[1]) * 16 + hex(c[2]));
+                    c += 2;
+                }
+            }
+            length = (size_t)(to - from);
+        }
+        words[word_count] = from;
+        lengths[word_count++] = length;
+        from = next;
+    }
+}
+
+static char *read_line(void) {
+    size_t size = 4096, used = 0;
+    char *line = must(malloc(size));
+    while (fgets(line + used, (int)(size - used), stdin) != NULL) {
+        used += strlen(line + used);
+        if (used > 0 && line[used - 1] == '\n') {
+            line[used - 1] = '\0';
+            return line;
+        }
+        line = must(realloc(line, size *= 2));
+    }
+    free(line);
+    return NULL;
+}
+
+static podway_str text(size_t at) {
+    podway_str view = {NULL, 0};
+    if (at >= word_count) die("too few words");
+    view.ptr = (const uint8_t *)words[at];
+    view.len = lengths[at];
+    return view;
+}
+
+static uint64_t number(size_t at) {
+    if (at >= word_count) die("too few words");
+    return strtoull(words[at], NULL, 10);
+}
+
+static podway_now moment(size_t at) {
+    podway_now now = {number(at), number(at + 1)};
+    return now;
+}
+
+static int is(size_t at, const char *name) {
+    return at < word_count && strcmp(words[at], name) == 0;
+}
+
+/* Answers */
+
+static void say(podway_str view) {
+    if (view.ptr == NULL) {
+        putchar('-');
+        return;
+    }
+    putchar('=');
+    for (size_t i = 0; i < view.len; i++) {
+        int c = view.ptr[i];
+        if (c > ' ' && c < 127 && c != '%') putchar(c);
+        else printf("%%%02X", c);
+    }
+}
+
+static void field(const char *name, podway_str view) {
+    printf(" %s ", name);
+    say(view);
+}
+
+static void text_field(const char *name, podway_text *told) {
+    field(name, podway_text_view(told));
+    podway_text_free(told);
+}
+
+static void failed(podway_status status, podway_error *error) {
+    printf("failed %d", (int)status);
+    field("code", podway_error_code(error));
+    field("json", podway_error_json(error));
+    podway_error_free(error);
+}
+
+static void done(podway_status status, podway_error *error) {
+    if (status == PODWAY_STATUS_OK) printf("ok");
+    else failed(status, error);
+}
+
+/* Commands */
+
+static void forget(void) {
+    for (size_t i = 0; i < MAX_STEPS; i++)
+        for (size_t c = 0; c < MAX_COOKIES; c++) {
+            free(steps[i].cookies[c]);
+            steps[i].cookies[c] = NULL;
+        }
+    memset(steps, 0, sizeof steps);
+    podway_router_free(router);
+    podway_model_free(model);
+    router = NULL;
+    model = NULL;
+}
+
+static struct step *step(size_t at) {
+    uint64_t index = number(at);
+    if (index >= MAX_STEPS) die("too many steps");
+    return &steps[index];
+}
+
+static void new_router(void) {
+    static const uint8_t key[32] = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+                                    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
+    podway_str cookie_key = {key, sizeof key};
+    podway_error *error = NULL;
+    podway_status status = podway_router_new(model, text(1), cookie_key, moment(2), &router, &error);
+    done(status, error);
+}
+
+/* The cookies that earlier steps set, as one header. */
+static char *cookie_header(const char *indexes) {
+    size_t size = 1;
+    char *header = must(calloc(1, 1));
+    for (const char *from = indexes; *from != '\0'; from += *from == ',') {
+        char *end;
+        unsigned long index = strtoul(from, &end, 10);
+        if (end == from || index >= MAX_STEPS) die("broken step numbers");
+        from = end;
+        for (size_t c = 0; c < MAX_COOKIES && steps[index].cookies[c] != NULL; c++) {
+            const char *cookie = steps[index].cookies[c];
+            size_t length = strcspn(cookie, ";");
+            header = must(realloc(header, size + length + 2));
+            if (size > 1) strcat(header, "; ");
+            strncat(header, cookie, length);
+            size += length + 2;
+        }
+    }
+    return header;
+}
+
+/* decide STEP MONO UNIX ENTROPY =LB PORT =METHOD =TARGET HOST|- =PEER COOKIES|- [=NAME =VALUE]... */
+static void decide(void) {
+    static podway_header headers[MAX_WORDS];
+    struct step *at = step(1);
+    podway_request request = {sizeof request, text(7), text(8), {NULL, 0}, headers, 0, {{0}, 0, 0}};
+    if (!is(9, "-")) request.host = text(9);
+    if (podway_address_parse(text(10), &request.peer) != PODWAY_STATUS_OK) die("a broken peer");
+    for (size_t word = 12; word < word_count; word += 2) {
+        headers[request.header_count].name = text(word);
+        headers[request.header_count++].value = text(word + 1);
+    }
+    char *cookies = NULL;
+    if (!is(11, "-")) {
+        podway_str name = {(const uint8_t *)"cookie", 6};
+        cookies = cookie_header(words[11]);
+        podway_str value = {(const uint8_t *)cookies, strlen(cookies)};
+        headers[request.header_count].name = name;
+        headers[request.header_count++].value = value;
+    }
+    uint32_t listener = 0;
+    podway_status status = podway_router_listener(router, text(5), (uint16_t)number(6), &listener);
+    podway_decision d = {0};
+    d.struct_size = sizeof d;
+    if (status == PODWAY_STATUS_OK)
+        status = podway_router_decide(router, listener, &request, moment(2), number(4), output, &d);
+    free(cookies);
+    if (status != PODWAY_STATUS_OK) {
+        failed(status, NULL);
+        return;
+    }
+    at->decision = d;
+    size_t set = 0;
+    for (size_t c = 0; c < MAX_COOKIES; c++) {
+        podway_str cookie = podway_output_set_cookie(output, c);
+        free(at->cookies[c]);
+        at->cookies[c] = NULL;
+        if (cookie.ptr == NULL) continue;
+        at->cookies[c] = must(calloc(1, cookie.len + 1));
+        memcpy(at->cookies[c], cookie.ptr, cookie.len);
+        set++;
+    }
+    printf("decision set_cookies %zu", set);
+    if (d.matched == PODWAY_MATCHED_RULE) printf(" priority =%lu", (unsigned long)d.priority);
+    if (d.matched == PODWAY_MATCHED_DEFAULT) printf(" priority =default");
+    field("type", podway_type_name(d.type));
+    field("reason", podway_reason_name(d.reason));
+    field("authenticate", podway_authenticate_name(d.authenticate));
+    if (d.status != 0) printf(" status %u", (unsigned)d.status);
+    if (d.type == PODWAY_TYPE_FORWARD) {
+        podway_text *told = NULL;
+        field("stickiness", podway_stickiness_name(d.stickiness));
+        printf(" fail_open %s", d.fail_open ? "true" : "false");
+        if (podway_router_target_name(router, d.target, &told) == PODWAY_STATUS_OK) text_field("target", told);
+        if (podway_router_target_group_name(router, d.target_group, &told) == PODWAY_STATUS_OK)
+            text_field("target_group", told);
+    }
+    field("location", podway_output_location(output));
+    field("body", podway_output_body(output));
+    field("content_type", podway_output_content_type(output));
+    field("uri", podway_output_uri(output));
+    field("host", podway_output_host(output));
+    podway_text *described = NULL;
+    if (podway_router_describe(router, &d, output, &described) != PODWAY_STATUS_OK) die("describe failed");
+    text_field("json", described);
+}
+
+/* report STEP OUTCOME STATUS MONO UNIX */
+static void report(void) {
+    int32_t outcome = is(2, "response")         ? PODWAY_OUTCOME_RESPONSE
+                      : is(2, "connect-failed") ? PODWAY_OUTCOME_CONNECT_FAILED
+                      : is(2, "timed-out")      ? PODWAY_OUTCOME_TIMED_OUT
+                      : is(2, "closed")         ? PODWAY_OUTCOME_CLOSED
+                      : is(2, "cancelled")      ? PODWAY_OUTCOME_CANCELLED
+                                                : 0;
+    done(podway_router_report(router, &step(1)->decision, outcome, (uint16_t)number(3), moment(4)), NULL);
+}
+
+/* health =GROUP =TARGET =STATE MONO UNIX */
+static void health(void) {
+    uint64_t target = 0;
+    podway_error *error = NULL;
+    podway_status status = podway_router_find_target(router, text(1), text(2), &target);
+    if (status == PODWAY_STATUS_OK)
+        status = podway_router_set_target_health(router, target, text(3), moment(4), &error);
+    done(status, error);
+}
+
+/* probe =GROUP =TARGET RESULT STATUS MONO UNIX */
+static void probe(void) {
+    uint64_t target = 0;
+    int32_t result = is(3, "status")      ? PODWAY_PROBE_STATUS
+                     : is(3, "timed-out") ? PODWAY_PROBE_TIMED_OUT
+                     : is(3, "failed")    ? PODWAY_PROBE_FAILED
+                                          : 0;
+    podway_status status = podway_router_find_target(router, text(1), text(2), &target);
+    if (status == PODWAY_STATUS_OK)
+        status = podway_router_report_probe(router, target, result, (uint16_t)number(4), moment(5));
+    podway_text *targets = NULL;
+    if (status == PODWAY_STATUS_OK) status = podway_router_targets(router, &targets);
+    if (status != PODWAY_STATUS_OK) {
+        failed(status, NULL);
+        return;
+    }
+    printf("targets");
+    text_field("json", targets);
+}
+
+/* poll MONO UNIX */
+static void poll_probes(void) {
+    uint64_t next = 0;
+    podway_status status = podway_router_poll(router, moment(1), probes, &next);
+    for (size_t i = 0; i < podway_probes_count(probes); i++) {
+        podway_probe due = {0};
+        due.struct_size = sizeof due;
+        if (podway_probes_get(probes, i, &due) != PODWAY_STATUS_OK || due.path.len == 0) die("a broken probe");
+    }
+    done(status, NULL);
+}
+
+/* reload =MODEL MONO UNIX */
+static void reload(void) {
+    podway_model *next = NULL;
+    podway_error *error = NULL;
+    podway_status status = podway_model_from_json(text(1), &next, &error);
+    if (status == PODWAY_STATUS_OK) status = podway_router_reload(router, next, moment(2), &error);
+    podway_model_free(next);
+    done(status, error);
+}
+
+static void command(void) {
+    podway_error *error = NULL;
+    if (is(0, "model")) {
+        podway_status status = podway_model_from_json(text(1), &model, &error);
+        done(status, error);
+    } else if (is(0, "manifests")) {
+        podway_str path = text(1);
+        podway_status status = podway_model_load(&path, 1, NULL, &model, &error);
+        done(status, error);
+    } else if (is(0, "router")) {
+        new_router();
+    } else if (is(0, "decide")) {
+        decide();
+    } else if (is(0, "report")) {
+        report();
+    } else if (is(0, "health")) {
+        health();
+    } else if (is(0, "probe")) {
+        probe();
+    } else if (is(0, "poll")) {
+        poll_probes();
+    } else if (is(0, "reload")) {
+        reload();
+    } else if (is(0, "end")) {
+        forget();
+        printf("ok");
+    } else {
+        die("an unknown command");
+    }
+    putchar('\n');
+}
+
+int main(void) {
+    output = podway_output_new();
+    probes = podway_probes_new();
+    for (char *line = read_line(); line != NULL; line = read_line()) {
+        split(line);
+        command();
+        free(line);
+    }
+    forget();
+    podway_output_free(output);
+    podway_probes_free(probes);
+    return 0;
+}
