@@ -39,33 +39,44 @@ sum() { { grep -oE "$2" "$1" || true; } | grep -oE '[0-9]+' | awk '{s += $1} END
 rust_tests() {
     cargo test -q -p podway --features cli,capi --no-fail-fast \
         && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test alloc --test layering \
-            --test controller --test serve --test header -- --nocapture
+            --test controller --test header -- --nocapture
 }
+
 c_tests() { cargo test -q -p podway-tests --test c -- --nocapture; }
 
+venv() {
+    [ -x "$target/venv/bin/python" ] || python3 -m venv "$target/venv"
+    "$target/venv/bin/python" -m pip install -q --disable-pip-version-check "$@"
+}
+
+command_tests() {
+    cargo build -q -p podway --features cli,capi \
+        && venv pytest dnspython \
+        && PODWAY=$target/debug/podway "$target/venv/bin/python" -m pytest -q tests/cli
+}
+
 python_tests() {
-    local venv=$target/venv
-    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check pytest ./ffi-python \
-        && "$venv/bin/python" -m pytest -q ffi-python/tests
+    venv pytest ./ffi-python && "$target/venv/bin/python" -m pytest -q -s ffi-python/tests
 }
 
 node_tests() {
     local app=$target/node-app
     mkdir -p "$app"
     [ -f "$app/package.json" ] || echo '{"name":"app","private":true}' > "$app/package.json"
-    (cd "$app" && npm install --no-audit --no-fund --loglevel=error "$root/ffi-node") \
+    (cd "$app" && CARGO_TARGET_DIR=$target npm install --no-audit --no-fund --loglevel=error "$root/ffi-node") \
         && node --test --test-reporter=spec ffi-node/test/
 }
 
 run rust rust_tests
-count rust "$(sum "$logs/rust.log" '[0-9]+ passed')" 0 "$(sum "$logs/rust.log" '[0-9]+ ignored')"
+count rust "$(sum "$logs/rust.log" '[0-9]+ passed; ')" 0 "$(sum "$logs/rust.log" '[0-9]+ ignored')"
 run c c_tests
-count c "$(sum "$logs/c.log" '[0-9]+ passed, 0 failed;|c: [0-9]+ vectors')" 0 0
+count c "$(sum "$logs/c.log" '[0-9]+ passed; ')" 0 "$(sum "$logs/c.log" '[0-9]+ ignored')"
+run command command_tests
+count command "$(sum "$logs/command.log" '[0-9]+ passed')" 0 "$(sum "$logs/command.log" '[0-9]+ skipped')"
 run python python_tests
-count python "$(sum "$logs/python.log" '[0-9]+ passed')" 0 "$(sum "$logs/python.log" '[0-9]+ skipped')"
+count python "$(sum "$logs/python.log" '[0-9]+ passed in')" 0 "$(sum "$logs/python.log" '[0-9]+ skipped')"
 run node node_tests
-count node "$(sum "$logs/node.log" '^. pass [0-9]+|# pass [0-9]+')" 0 "$(sum "$logs/node.log" '^. skipped [0-9]+|# skipped [0-9]+')"
+count node "$(sum "$logs/node.log" 'ℹ pass [0-9]+')" 0 "$(sum "$logs/node.log" 'ℹ skipped [0-9]+')"
 
 printf '\n== what ran ==\n'
 printf '%s\n' "${lines[@]}"
