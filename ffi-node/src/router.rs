@@ -70,16 +70,15 @@ fn moment(mono_ms: f64, unix_s: f64) -> Now {
 }
 
 fn target_id(text: &str) -> Result<TargetId> {
-    text.parse().map(TargetId::from_u64).map_err(|_| {
-        argument(Code::E_ARGUMENT, format!("`{text}` is not a target id"))
-    })
+    text.parse()
+        .map(TargetId::from_u64)
+        .map_err(|_| argument(Code::E_ARGUMENT, format!("`{text}` is not a target id")))
 }
 
 fn peer(address: &str, port: u16) -> Result<SocketAddr> {
     let ip: std::result::Result<IpAddr, _> = address.parse();
-    ip.map(|ip| SocketAddr::new(ip, port)).map_err(|_| {
-        argument(Code::E_ARGUMENT, format!("`{address}` is not an IP address"))
-    })
+    ip.map(|ip| SocketAddr::new(ip, port))
+        .map_err(|_| argument(Code::E_ARGUMENT, format!("`{address}` is not an IP address")))
 }
 
 #[napi]
@@ -133,7 +132,8 @@ impl NativeRouter {
         let (_, entropy, _) = entropy.get_u64();
         let mut output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = moment(mono_ms, unix_s);
-        let decision = self.router.decide(ListenerId::from_u32(listener), &request, now, entropy, &mut output);
+        let decision =
+            self.router.decide(ListenerId::from_u32(listener), &request, now, entropy, &mut output);
         let d = self.router.describe(&decision, &output);
         let text = |t: Option<&str>| t.map(str::to_owned);
         Ok(NativeDecision {

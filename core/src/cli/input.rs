@@ -46,8 +46,7 @@ pub(crate) fn read(paths: &[PathBuf], args: &InputArgs) -> Result<Loaded, Error>
 pub(crate) fn from_sources(sources: Vec<Source>, args: &InputArgs) -> Result<Loaded, Error> {
     let (described, manifests): (Vec<Source>, Vec<Source>) =
         sources.into_iter().partition(|s| elbv2::recognise(&s.text));
-    let documents: Vec<(&str, &str)> =
-        described.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
+    let documents: Vec<(&str, &str)> = described.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
     let mut loaded = if manifests.is_empty() && !described.is_empty() {
         Loaded::default()
     } else {

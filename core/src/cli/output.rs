@@ -61,7 +61,9 @@ pub(crate) fn action(action: &Action, model: &Model) -> String {
             )
         }
         ActionConfig::FixedResponse(f) => {
-            format!("answer {} {}", f.status_code, f.message_body.as_deref().unwrap_or_default()).trim().to_owned()
+            format!("answer {} {}", f.status_code, f.message_body.as_deref().unwrap_or_default())
+                .trim()
+                .to_owned()
         }
         ActionConfig::AuthenticateOidc(c) => format!("authenticate at {}", c.issuer),
         ActionConfig::AuthenticateCognito(c) => format!("authenticate at {}", c.user_pool_domain),
@@ -73,9 +75,10 @@ fn forward(config: &ForwardConfig, model: &Model) -> String {
     let total: i32 = config.target_groups.iter().map(|t| t.weight.unwrap_or(1)).sum();
     let several = config.target_groups.len() > 1;
     let one = |t: &crate::model::TargetGroupTuple| {
-        let name = model
-            .target_group(&t.target_group_arn)
-            .map_or_else(|| t.target_group_arn.clone(), |g| service(g).unwrap_or_else(|| g.target_group_name.clone()));
+        let name = model.target_group(&t.target_group_arn).map_or_else(
+            || t.target_group_arn.clone(),
+            |g| service(g).unwrap_or_else(|| g.target_group_name.clone()),
+        );
         if several { format!("{name} ({}/{total})", t.weight.unwrap_or(1)) } else { name }
     };
     config.target_groups.iter().map(one).collect::<Vec<_>>().join(", ")

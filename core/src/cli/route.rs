@@ -167,12 +167,7 @@ fn set_health<'a>(model: &mut Model, unhealthy: &'a [String]) -> Result<(), &'a 
 }
 
 /// The listener a URL leads to: by port, and where several load balancers have it, by host.
-fn listener(
-    router: &Router,
-    model: &Model,
-    url: &Uri,
-    named: Option<&str>,
-) -> Result<ListenerInfo, String> {
+fn listener(router: &Router, model: &Model, url: &Uri, named: Option<&str>) -> Result<ListenerInfo, String> {
     let https = url.scheme_str() == Some("https");
     let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
     let protocol = if https { Protocol::Https } else { Protocol::Http };
@@ -194,7 +189,8 @@ fn listener(
         [one] => Ok((*one).clone()),
         several => {
             let owner = several.iter().find(|l| {
-                let balancer = model.load_balancers.iter().find(|b| b.load_balancer_arn == l.load_balancer_arn);
+                let balancer =
+                    model.load_balancers.iter().find(|b| b.load_balancer_arn == l.load_balancer_arn);
                 balancer.is_some_and(|b| answers_for(b, model, &host))
             });
             owner.map(|l| (*l).clone()).ok_or_else(|| {
@@ -210,7 +206,8 @@ fn answers_for(balancer: &crate::model::LoadBalancer, model: &Model, host: &str)
         let name = name.to_ascii_lowercase();
         name == host || name.strip_prefix('*').is_some_and(|suffix| host.ends_with(suffix))
     };
-    let records = model.record_sets.iter().filter(|r| r.alias_target.dns_name.eq_ignore_ascii_case(&balancer.dns_name));
+    let records =
+        model.record_sets.iter().filter(|r| r.alias_target.dns_name.eq_ignore_ascii_case(&balancer.dns_name));
     let rules = balancer.listeners.iter().flat_map(|l| &l.rules).flat_map(|r| &r.conditions);
     is(&balancer.dns_name)
         || records.into_iter().any(|r| is(&r.name))
@@ -319,7 +316,8 @@ impl Route {
     ) -> Result<Value, u16> {
         let mut headers = HeaderMap::new();
         for (name, value) in &asked.headers {
-            let pair = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(value.as_str()).ok());
+            let pair =
+                HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(value.as_str()).ok());
             if let Some((name, value)) = pair {
                 headers.append(name, value);
             }
@@ -341,9 +339,12 @@ impl Route {
             .iter()
             .map(|(n, v)| (title_case(n.as_str()), String::from_utf8_lossy(v.as_bytes()).into_owned()))
             .collect();
-        let (path, query) = self.output.uri().unwrap_or(target).split_once('?').unwrap_or_else(|| {
-            (self.output.uri().unwrap_or(target), "")
-        });
+        let (path, query) = self
+            .output
+            .uri()
+            .unwrap_or(target)
+            .split_once('?')
+            .unwrap_or_else(|| (self.output.uri().unwrap_or(target), ""));
         Ok(json!({
             "Host": sent_host.as_ref().and_then(|h| h.to_str().ok()),
             "Path": path, "Query": query, "Headers": lines,
@@ -378,7 +379,11 @@ fn people(all: &[Value]) {
             Some("fixed-response") => format!("{} {}", text(&then["StatusCode"]), text(&then["MessageBody"])),
             _ => format!("{} {}", text(&then["StatusCode"]), text(&then["Reason"])),
         };
-        let first = if action["Then"].is_object() { format!("{}, then ", text(&action["Type"])) } else { String::new() };
+        let first = if action["Then"].is_object() {
+            format!("{}, then ", text(&action["Type"]))
+        } else {
+            String::new()
+        };
         let row = vec![
             text(&answer["LoadBalancer"]),
             format!("{} {}", text(&answer["Listener"]["Protocol"]), answer["Listener"]["Port"]),
@@ -388,7 +393,8 @@ fn people(all: &[Value]) {
         ];
         *counts.entry(row).or_default() += 1;
     }
-    let mut table = super::output::table(&["requests", "load balancer", "listener", "rule", "service", "goes to"]);
+    let mut table =
+        super::output::table(&["requests", "load balancer", "listener", "rule", "service", "goes to"]);
     for (row, count) in counts {
         table.add_row(std::iter::once(count.to_string()).chain(row));
     }

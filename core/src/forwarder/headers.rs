@@ -3,9 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{
-    CONNECTION, COOKIE, EXPECT, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::settings::{ListenerSettings, XffMode};
@@ -172,8 +170,7 @@ pub(crate) fn split_port(host: &str) -> (&str, Option<u16>) {
 }
 
 fn forwarded_for(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> Result<(), Refused> {
-    let lines: Vec<&[u8]> =
-        headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     let count = lines.iter().flat_map(|l| l.split(|b| *b == b',')).count();
     if count > MAX_FORWARDED_FOR {
         return Err(Refused(463));

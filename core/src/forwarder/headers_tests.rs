@@ -30,8 +30,7 @@ fn sent(settings: &ListenerSettings, lines: &[(&str, &str)]) -> HeaderMap {
 
 #[test]
 fn the_client_is_told_to_the_target() {
-    let settings =
-        ListenerSettings { port: 443, protocol: Protocol::Https, ..ListenerSettings::default() };
+    let settings = ListenerSettings { port: 443, protocol: Protocol::Https, ..ListenerSettings::default() };
     let map = sent(&settings, &[("host", "a"), ("x-forwarded-proto", "gopher"), ("x-forwarded-port", "1")]);
     assert_eq!(map["x-forwarded-for"], "192.0.2.7");
     assert_eq!(map["x-forwarded-proto"], "https");

@@ -205,8 +205,7 @@ where
         let client = client.clone();
         async move { Ok::<_, Infallible>(client.handle(request).await) }
     });
-    let connection =
-        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     // An error here is the client's: it left, or did not speak HTTP.
     let _ = watcher.watch(connection).await;
 }

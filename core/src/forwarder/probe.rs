@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Shared;
 use super::upstream::Upstreaming;
-use crate::model::{Protocol, ProtocolVersion};
 use crate::ProbeResult;
+use crate::model::{Protocol, ProtocolVersion};
 use crate::router::Probe;
 
 /// Polled at least this often, so that a reload by somebody else's hand is noticed.
@@ -154,4 +154,3 @@ async fn grpc_status(answer: Response<Incoming>) -> Option<u16> {
     }
     None
 }
-

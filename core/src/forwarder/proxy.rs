@@ -64,8 +64,7 @@ impl Client {
         match decided.decision.verdict {
             Verdict::Forward(forward) => {
                 // From here on the guard owes the report.
-                let report =
-                    InFlight::new(self.shared.router.clone(), self.shared.clock, decided.decision);
+                let report = InFlight::new(self.shared.router.clone(), self.shared.clock, decided.decision);
                 if let Some(authenticate) = decided.decision.authenticate {
                     return unauthenticated(authenticate, &settings);
                 }

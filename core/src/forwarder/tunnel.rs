@@ -29,10 +29,8 @@ pub(crate) async fn run(client: OnUpgrade, target: OnUpgrade, mut ends: Ends, cl
     let last = AtomicU64::new(clock.now().mono_ms);
     let moved = || last.store(clock.now().mono_ms, Ordering::Relaxed);
     let both = async {
-        let _ = tokio::join!(
-            pump(client_read, target_write, &moved),
-            pump(target_read, client_write, &moved)
-        );
+        let _ =
+            tokio::join!(pump(client_read, target_write, &moved), pump(target_read, client_write, &moved));
     };
     let idle = u64::try_from(ends.idle.as_millis()).unwrap_or(u64::MAX);
     let silence = async {

@@ -114,10 +114,9 @@ impl Connector {
         let name = ServerName::IpAddress(target.ip().into());
         let connecting = TlsConnector::from(self.tls.clone()).connect(name, stream);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(stream)) => Ok(Upstreaming {
-                stream: Stream::Tls(Box::new(TokioIo::new(stream))),
-                http2: self.http2,
-            }),
+            Ok(Ok(stream)) => {
+                Ok(Upstreaming { stream: Stream::Tls(Box::new(TokioIo::new(stream))), http2: self.http2 })
+            }
             Ok(Err(e)) => Err(ConnectError::Failed(e)),
             Err(_) => Err(ConnectError::TimedOut),
         }
@@ -129,8 +128,8 @@ pub(crate) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> io::Resu
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         // From a loopback address nothing but loopback can be reached.
-        let reaches = source.is_ipv4() == address.is_ipv4()
-            && source.is_loopback() == address.ip().is_loopback();
+        let reaches =
+            source.is_ipv4() == address.is_ipv4() && source.is_loopback() == address.ip().is_loopback();
         if reaches {
             socket.bind(SocketAddr::new(source, 0))?;
         }
@@ -227,11 +226,7 @@ impl Read for Upstreaming {
 }
 
 impl Write for Upstreaming {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, buf),

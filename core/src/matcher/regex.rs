@@ -221,10 +221,10 @@ mod tests {
         ] {
             let nfa = compile(pattern, Case::Sensitive, 1 << 20, WhichCaptures::None).unwrap();
             if nfa.look_set_any().contains_word_unicode() {
-            // Neither engine knows Unicode's words, and the load balancer's dialect has none.
-            return Err(RegexError("Unicode word boundaries are not supported".to_owned()));
-        }
-        let dfa = dense::Builder::new().build_from_nfa(&nfa).unwrap();
+                // Neither engine knows Unicode's words, and the load balancer's dialect has none.
+                return Err(RegexError("Unicode word boundaries are not supported".to_owned()));
+            }
+            let dfa = dense::Builder::new().build_from_nfa(&nfa).unwrap();
             for subject in subjects {
                 let expected = dfa.try_search_fwd(&Input::new(subject)).unwrap().is_some();
                 assert_eq!(simulate(&nfa, subject.as_bytes()), expected, "{pattern} {subject}");

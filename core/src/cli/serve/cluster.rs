@@ -111,7 +111,8 @@ impl Cluster {
             }
             if let Some(listener) = self.open(address).await {
                 let behind = Arc::new(ArcSwap::from_pointee(behind));
-                let task = tokio::spawn(relay::serve(listener, address, behind.clone(), self.dialled.clone()));
+                let task =
+                    tokio::spawn(relay::serve(listener, address, behind.clone(), self.dialled.clone()));
                 self.relays.insert(address, (task, behind));
             }
         }
@@ -145,9 +146,10 @@ impl Cluster {
             let Some(endpoint) = replaced else { continue };
             let behind = group.node_port.iter().flat_map(|n| &n.endpoints);
             let pods = behind.map(|e| SocketAddr::new(e.address, e.port));
-            let targets = group.target_health_descriptions.iter().filter_map(|d| {
-                Some(SocketAddr::new(d.target.id.parse().ok()?, d.target.port?))
-            });
+            let targets = group
+                .target_health_descriptions
+                .iter()
+                .filter_map(|d| Some(SocketAddr::new(d.target.id.parse().ok()?, d.target.port?)));
             out.extend(pods.chain(targets).map(|address| (address, endpoint.address)));
         }
         out
@@ -159,10 +161,8 @@ impl Cluster {
             return;
         }
         let targets = router.targets();
-        let in_use: HashSet<SocketAddr> = targets
-            .iter()
-            .filter_map(|t| Some(SocketAddr::new(t.target.parse().ok()?, t.port)))
-            .collect();
+        let in_use: HashSet<SocketAddr> =
+            targets.iter().filter_map(|t| Some(SocketAddr::new(t.target.parse().ok()?, t.port))).collect();
         let ports: HashSet<u16> = targets.iter().map(|t| t.port).collect();
         let unwanted = std::mem::take(&mut self.unwanted);
         for address in unwanted {

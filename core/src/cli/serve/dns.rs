@@ -75,7 +75,11 @@ struct Responder(Zone);
 
 #[async_trait::async_trait]
 impl RequestHandler for Responder {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut response: R,
+    ) -> ResponseInfo {
         let builder = MessageResponseBuilder::from_message_request(request);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         let sent = match request.request_info() {
@@ -115,7 +119,8 @@ mod tests {
     fn names_and_wildcards() {
         let zone = Zone::default();
         let one = Ipv4Addr::LOCALHOST;
-        zone.0.store(Arc::new([("a.example.com".to_owned(), one), ("*.w.example.com".to_owned(), one)].into()));
+        zone.0
+            .store(Arc::new([("a.example.com".to_owned(), one), ("*.w.example.com".to_owned(), one)].into()));
         assert_eq!(zone.find("A.example.com."), Some(one));
         assert_eq!(zone.find("x.y.w.example.com"), Some(one));
         assert_eq!(zone.find("w.example.com"), None);

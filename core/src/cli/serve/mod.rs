@@ -142,8 +142,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
     let options = Options { port_map: port_map(&args), ..Options::default() };
     // Sessions of a local run end with it.
     let secret = crate::forwarder::secret()?;
-    let router =
-        Arc::new(Router::new(&loaded.model, options, KeyRing::from_secret(&secret)?, clock.now())?);
+    let router = Arc::new(Router::new(&loaded.model, options, KeyRing::from_secret(&secret)?, clock.now())?);
     let mut cluster = Cluster::new(&args.endpoint);
     cluster.follow(&loaded).await;
     let mut addresses = HashMap::new();
@@ -161,9 +160,9 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
     served.zone.set(&loaded.model, &served.addresses);
     if served.args.dns_port != 0 {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), served.args.dns_port);
-        dns::start(served.zone.clone(), address)
-            .await
-            .map_err(|e| Failure::Said(format!("cannot answer DNS on {address}: {e}; choose another port with --dns-port")))?;
+        dns::start(served.zone.clone(), address).await.map_err(|e| {
+            Failure::Said(format!("cannot answer DNS on {address}: {e}; choose another port with --dns-port"))
+        })?;
     }
     served.greet(&loaded);
     served.until_told(loaded).await
@@ -270,9 +269,7 @@ impl Served {
         status::say("stopping: requests may finish".to_owned());
         let Drained { connections, requests, cut } =
             self.running.shutdown(Duration::from_secs(self.args.grace)).await;
-        status::say(format!(
-            "drained {requests} requests on {connections} connections, {cut} cut"
-        ));
+        status::say(format!("drained {requests} requests on {connections} connections, {cut} cut"));
         Ok(())
     }
 
@@ -304,7 +301,9 @@ impl Served {
             }
         }
         if self.cluster.on_one_address() {
-            status::say("only 127.0.0.1 can be bound here: pods and nodes share it, on ports of their own".to_owned());
+            status::say(
+                "only 127.0.0.1 can be bound here: pods and nodes share it, on ports of their own".to_owned(),
+            );
         }
     }
 }

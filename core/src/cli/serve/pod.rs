@@ -46,7 +46,12 @@ pub(super) async fn serve(listener: TcpListener, pod: Arc<Identity>, well: Well)
     }
 }
 
-async fn answer(request: Request<Incoming>, pod: &Identity, well: &Well, peer: SocketAddr) -> Response<Full<Bytes>> {
+async fn answer(
+    request: Request<Incoming>,
+    pod: &Identity,
+    well: &Well,
+    peer: SocketAddr,
+) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let received = body.collect().await.map(|b| b.to_bytes().len()).unwrap_or_default();
     match (&parts.method, parts.uri.path()) {
