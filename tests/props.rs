@@ -212,7 +212,7 @@ fn holds(condition: &Condition, probe: &Probe, path: &str) -> bool {
         Condition::HeaderRegex(name, values) => {
             any_line(name, &|line| values.iter().any(|v| regex(v, line, true)))
         }
-        Condition::Method(values) => values.iter().any(|v| *v == probe.method),
+        Condition::Method(values) => values.contains(&probe.method),
         Condition::Query(values) => {
             let Some((_, query)) = probe.target.split_once('?') else { return false };
             query.split('&').filter(|pair| !pair.is_empty()).any(|pair| {
@@ -317,7 +317,7 @@ fn decided(router: &Router, probe: &Probe, output: &mut Output) -> Result<Option
 fn with_priorities(rules: Vec<Vec<Condition>>, seed: u32) -> Vec<(u32, Vec<Condition>)> {
     let n = rules.len() as u32;
     let step =
-        (1..).map(|i| seed.wrapping_mul(2).wrapping_add(i) % 9973 | 1).find(|s| gcd(*s, n.max(1)) == 1);
+        (1..).map(|i| (seed.wrapping_mul(2).wrapping_add(i) % 9973) | 1).find(|s| gcd(*s, n.max(1)) == 1);
     let step = u64::from(step.unwrap_or(1));
     rules
         .into_iter()

@@ -25,16 +25,15 @@ pub(crate) struct InputArgs {
 
 impl InputArgs {
     pub(crate) fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        settings.cluster_name.clone_from(&self.cluster_name);
-        settings.skip_broken = self.skip_broken;
-        settings
+        Settings {
+            cluster_name: self.cluster_name.clone(),
+            skip_broken: self.skip_broken,
+            ..Settings::default()
+        }
     }
 
     pub(crate) fn cluster(&self) -> LocalCluster {
-        let mut cluster = LocalCluster::default();
-        cluster.nodes = self.nodes;
-        cluster
+        LocalCluster { nodes: self.nodes }
     }
 }
 

@@ -19,8 +19,11 @@ struct Key {
     exact: bool,
 }
 
-/// The tries before they are flattened: lists by key.
-type Trie = BTreeMap<Vec<u8>, (Vec<Entry>, Vec<Entry>)>;
+/// The entries of a head: of patterns that are exactly it, and of those that go on.
+type Lists = (Vec<Entry>, Vec<Entry>);
+
+/// The tries before they are flattened: lists by head.
+type Trie = BTreeMap<Vec<u8>, Lists>;
 
 /// A place for a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,7 +184,7 @@ struct Task {
 /// are neighbours and the first and the last of them tell what all share. A stack of our own: heads may be
 /// as deep as the configuration is long.
 fn flatten(index: &mut Index, trie: Trie) -> u32 {
-    let keys: Vec<(Vec<u8>, (Vec<Entry>, Vec<Entry>))> = trie.into_iter().collect();
+    let keys: Vec<(Vec<u8>, Lists)> = trie.into_iter().collect();
     let root = index.nodes.len();
     index.nodes.push(Node::default());
     let mut tasks = vec![Task { node: root, from: 0, to: keys.len(), depth: 0 }];

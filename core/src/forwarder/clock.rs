@@ -1,6 +1,8 @@
 //! The one place of the library that reads a clock or a random source. What it hands out goes into the
 //! router as plain values.
 
+#![expect(clippy::disallowed_methods, reason = "the forwarder is where clocks are read")]
+
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::Now;

@@ -190,6 +190,9 @@ pub(crate) fn conditions(annotations: Annotations<'_>, name: &str) -> Result<Vec
     Ok(out)
 }
 
+/// Values and regexes of a condition, of which one is empty.
+type ValuesAndRegexes = (Vec<String>, Vec<String>);
+
 /// A condition, or which config is missing or empty.
 enum Read {
     Condition(RuleCondition),
@@ -212,7 +215,7 @@ impl Read {
 
 fn condition(item: &serde_json::Value) -> Result<Read, Wrong> {
     let o = Object::new(item)?;
-    let both = |config: Option<Object<'_>>| -> Result<Option<(Vec<String>, Vec<String>)>, Wrong> {
+    let both = |config: Option<Object<'_>>| -> Result<Option<ValuesAndRegexes>, Wrong> {
         let Some(c) = config else { return Ok(None) };
         let (values, regexes) = (c.texts("values")?, c.texts("regexValues")?);
         Ok((values.is_empty() != regexes.is_empty()).then_some((values, regexes)))

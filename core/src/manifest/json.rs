@@ -22,8 +22,8 @@ impl<'a> Object<'a> {
 
     /// The last field of that name that is not null; the map keeps the order of the document.
     fn get(self, key: &str) -> Option<&'a Value> {
-        let all = self.0?.iter().filter(|(k, v)| k.eq_ignore_ascii_case(key) && !v.is_null());
-        all.last().map(|(_, v)| v)
+        let mut all = self.0?.iter().filter(|(k, v)| k.eq_ignore_ascii_case(key) && !v.is_null());
+        all.next_back().map(|(_, v)| v)
     }
 
     pub(crate) fn text(self, key: &str) -> Result<Option<String>, Wrong> {

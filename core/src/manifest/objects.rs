@@ -109,9 +109,12 @@ pub(crate) struct ClassParams {
     pub(crate) target_type: Option<String>,
     pub(crate) load_balancer_attributes: Vec<(String, String)>,
     /// Protocol, port and attributes.
-    pub(crate) listeners: Vec<(String, i64, Vec<(String, String)>)>,
+    pub(crate) listeners: Vec<ListenerParams>,
     pub(crate) prefix_lists: Vec<String>,
 }
+
+/// Protocol, port and attributes of a listener in `IngressClassParams`.
+pub(crate) type ListenerParams = (String, i64, Vec<(String, String)>);
 
 /// A label selector.
 #[derive(Clone, Debug, Default)]

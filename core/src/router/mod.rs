@@ -61,6 +61,9 @@ pub struct Router {
     late_reports: AtomicU64,
 }
 
+/// The targets of a group by fingerprint.
+type Fingerprints = Box<[(u64, u32)]>;
+
 /// What decisions read.
 #[derive(Debug, Clone)]
 struct Snapshot {
@@ -77,7 +80,7 @@ struct Snapshot {
     /// By target index of the table.
     targets: Arc<[Arc<Slot>]>,
     /// By group index: `(fingerprint, target index)`, sorted.
-    by_fingerprint: Arc<[Box<[(u64, u32)]>]>,
+    by_fingerprint: Arc<[Fingerprints]>,
     /// By slot number, draining ones included.
     slots: Arc<[Option<Arc<Slot>>]>,
     /// Fingerprints of draining targets, sorted.

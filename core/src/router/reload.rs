@@ -168,7 +168,7 @@ pub(super) fn snapshot(
             Arc::new(GroupState::new(group.targets.len(), cursor.unwrap_or(0)))
         })
         .collect();
-    let by_fingerprint: Vec<Box<[(u64, u32)]>> = table
+    let by_fingerprint: Vec<super::Fingerprints> = table
         .groups
         .iter()
         .map(|group| {
