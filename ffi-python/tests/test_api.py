@@ -15,7 +15,9 @@ def test_manifests_become_a_router() -> None:
     model = podway.load(MANIFESTS)
     router = podway.Router(model)
     listener = next(item for item in router.listeners() if item.port == 443)
-    decision = router.decide(listener.id, "GET", "/app1/index.html", host="x.example.com", peer=("192.0.2.1", 9))
+    decision = router.decide(
+        listener.id, "GET", "/app1/index.html", host="x.example.com", peer=("192.0.2.1", 9)
+    )
     assert decision.type == "forward"
     assert decision.priority == "1"
     assert decision.service == "default/app1-nginx-clusterip-service:80"
@@ -190,7 +192,10 @@ def test_wrong_types(router: podway.Router, web: int, wrong: Any) -> None:
         (lambda r, w: r.report_probe(1, "fine"), podway.ArgumentError),
         (lambda r, w: r.set_cookie_keys([]), podway.ArgumentError),
         (lambda r, w: r.set_cookie_keys([b"short"]), podway.ArgumentError),
-        (lambda r, w: podway.Router(podway.Model.from_json(MODEL), cookie_key=b"short"), podway.ArgumentError),
+        (
+            lambda r, w: podway.Router(podway.Model.from_json(MODEL), cookie_key=b"short"),
+            podway.ArgumentError,
+        ),
         (lambda r, w: podway.Router(podway.Model.from_json(MODEL), {"strikt": True}), podway.ArgumentError),
         (lambda r, w: podway.Model.from_json('{"x":' + "[" * 200_000), podway.InputError),
         (lambda r, w: podway.Model.from_json("{}"), podway.InputError),
