@@ -28,7 +28,7 @@ pub(super) struct Cluster {
     well: HashMap<String, Well>,
     relays: HashMap<SocketAddr, (JoinHandle<()>, Arc<ArcSwap<Behind>>)>,
     dialled: Dialled,
-    /// Addresses that had to be put on 127.0.0.1.
+    /// Addresses that had to be put elsewhere.
     moved: HashMap<SocketAddr, SocketAddr>,
     /// Sockets the newest model has no use for.
     unwanted: HashSet<SocketAddr>,
@@ -52,9 +52,11 @@ impl Cluster {
         self.dialled.clone()
     }
 
-    /// Whether this system has one loopback address only.
-    pub(super) fn on_one_address(&self) -> bool {
-        !self.moved.is_empty()
+    /// What had to be put elsewhere, and where it is.
+    pub(super) fn moved(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        let mut all: Vec<_> = self.moved.iter().map(|(from, to)| (*from, *to)).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Opens what `loaded` needs; what it does not need any more stays until it is swept.
@@ -73,13 +75,13 @@ impl Cluster {
                 if self.pods.contains_key(&address) {
                     continue;
                 }
-                let identity = Arc::new(Identity {
-                    namespace: pod.namespace.clone(),
-                    name: pod.name.clone(),
-                    node: pod.node.clone(),
-                    address,
-                });
                 if let Some(listener) = self.open(address).await {
+                    let identity = Arc::new(Identity {
+                        namespace: pod.namespace.clone(),
+                        name: pod.name.clone(),
+                        node: pod.node.clone(),
+                        address: listener.local_addr().unwrap_or(address),
+                    });
                     let task = tokio::spawn(pod::serve(listener, identity, well.clone()));
                     self.pods.insert(address, task);
                 }
@@ -118,19 +120,32 @@ impl Cluster {
         }
     }
 
-    /// Listens on an address, or on 127.0.0.1 where that is all there is.
+    /// Listens on an address. Where a user may not bind the port, or somebody else has it, another port
+    /// of the same address does; where the system has one loopback address only, 127.0.0.1 does.
     async fn open(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let opened = match TcpListener::bind(address).await {
-            Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => {
-                let here = TcpListener::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).await;
-                if let Ok(real) = here.as_ref().map_err(|_| ()).and_then(|l| l.local_addr().map_err(|_| ())) {
+        let here = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+        let mut opened = TcpListener::bind(address).await;
+        for place in [SocketAddr::new(address.ip(), 0), here] {
+            use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+            let kind = opened.as_ref().map_err(io::Error::kind).err();
+            if matches!(kind, Some(AddrInUse | AddrNotAvailable | PermissionDenied)) {
+                opened = TcpListener::bind(place).await;
+            }
+        }
+        match opened {
+            Ok(listener) => {
+                if let Ok(real) = listener.local_addr()
+                    && real != address
+                {
                     self.moved.insert(address, real);
                 }
-                here
+                Some(listener)
             }
-            other => other,
-        };
-        opened.map_err(|e| status::say(format!("cannot open {address} of the local cluster: {e}"))).ok()
+            Err(e) => {
+                status::say(format!("cannot open {address} of the local cluster: {e}"));
+                None
+            }
+        }
     }
 
     /// Addresses that are somewhere else: moved ones, and Services that `--endpoint` replaces.

@@ -172,9 +172,14 @@ impl Served {
     /// Binds every listener of the model that is not bound, and stops those that are not in it.
     fn bind(&mut self, loaded: &Loaded) -> Result<(), StartError> {
         let mut wanted: Vec<ListenerId> = Vec::new();
+        let mut on_ip: HashMap<IpAddr, u16> = HashMap::new();
         for balancer in &loaded.model.load_balancers {
             let ip = self.addresses.get(&balancer.load_balancer_name).copied();
             let ip = ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
+            // Load balancers that have to share an address keep a thousand ports of distance.
+            let before = on_ip.entry(ip).or_default();
+            let shift = before.saturating_mul(1000);
+            *before += 1;
             for listener in &balancer.listeners {
                 let id = self.router.listener(&balancer.load_balancer_arn, listener.port);
                 let Some(id) = id else { continue };
@@ -187,7 +192,8 @@ impl Served {
                     (Some(_), Some(tls)) => self.running.set_tls(id, tls),
                     (Some(_), None) => {}
                     (None, tls) => {
-                        let address = SocketAddr::new(ip, mapped(&self.args.map_port, listener.port));
+                        let port = mapped(&self.args.map_port, listener.port).saturating_add(shift);
+                        let address = SocketAddr::new(ip, port);
                         self.running.bind(id, address, tls)?;
                     }
                 }
@@ -300,10 +306,8 @@ impl Served {
                 ));
             }
         }
-        if self.cluster.on_one_address() {
-            status::say(
-                "only 127.0.0.1 can be bound here: pods and nodes share it, on ports of their own".to_owned(),
-            );
+        for (from, to) in self.cluster.moved() {
+            status::say(format!("{from} cannot be bound here: it is at {to}"));
         }
     }
 }
@@ -327,7 +331,8 @@ fn port_map(args: &ServeArgs) -> Vec<(u16, u16)> {
     (1..=1023).chain(told).map(|port| (port, mapped(&args.map_port, port))).collect()
 }
 
-/// Gives each new load balancer a loopback address of its own, the first one 127.0.0.1.
+/// Gives each new load balancer a loopback address of its own, the first one 127.0.0.1; all have that one
+/// where the system has no other.
 fn assign(balancers: &[LoadBalancer], addresses: &mut HashMap<String, IpAddr>) {
     for balancer in balancers {
         if addresses.contains_key(&balancer.load_balancer_name) {
@@ -335,7 +340,8 @@ fn assign(balancers: &[LoadBalancer], addresses: &mut HashMap<String, IpAddr>) {
         }
         let free = (1..=250u8)
             .map(|last| IpAddr::from([127, 0, 0, last]))
-            .find(|ip| !addresses.values().any(|taken| taken == ip));
+            .find(|ip| !addresses.values().any(|taken| taken == ip))
+            .filter(|ip| std::net::TcpListener::bind((*ip, 0)).is_ok());
         addresses.insert(balancer.load_balancer_name.clone(), free.unwrap_or(Ipv4Addr::LOCALHOST.into()));
     }
 }

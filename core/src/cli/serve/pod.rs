@@ -21,7 +21,7 @@ pub(super) struct Identity {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) node: String,
-    /// The address that Kubernetes would give it.
+    /// Where it listens.
     pub(super) address: SocketAddr,
 }
 
