@@ -718,7 +718,7 @@ podway_status podway_model_diagnostics(const struct podway_model *model, struct 
 void podway_model_free(struct podway_model *model);
 
 /*
- Reads 192.0.2.1:80 or [2001:db8::1]:80.
+ Reads `192.0.2.1:80` or `[2001:db8::1]:80`.
 
  May be called from any thread.
  */

@@ -46,7 +46,7 @@ impl podway_address {
     }
 }
 
-/// Reads 192.0.2.1:80 or [2001:db8::1]:80.
+/// Reads `192.0.2.1:80` or `[2001:db8::1]:80`.
 ///
 /// May be called from any thread.
 #[unsafe(no_mangle)]

@@ -1,7 +1,7 @@
 //! The C ABI: handles, views and plain structs around the public Rust API, nothing else. All of the
 //! crate's unsafe code is here; `include/podway.h` is generated from these files (tests/header.rs).
 //!
-//! Every entry checks its pointers, then runs inside [`guard`], so a panic becomes a status and never
+//! Every entry checks its pointers, then runs inside `guard`, so a panic becomes a status and never
 //! crosses into C. Integers come in, never Rust enums. What an out-parameter points at is written on
 //! success only; an error handle on failure only.
 
