@@ -1,6 +1,5 @@
 //! Authentication of a backend (§6.5): read for every backend, used on HTTPS listeners.
 
-use super::Settings;
 use super::annotations::Annotations;
 use super::group::Member;
 use super::json::{Object, Wrong};
@@ -95,7 +94,6 @@ impl Auth {
         &self,
         member: &Member<'_>,
         objects: &Objects,
-        _settings: &Settings,
     ) -> Result<Option<ActionConfig>, Diagnostic> {
         let missing = |annotation: &str| {
             member

@@ -304,7 +304,7 @@ impl Builder<'_> {
     ) -> Result<Vec<Action>, Diagnostic> {
         let mut configs = Vec::new();
         if protocol == Protocol::Https {
-            configs.extend(resolved.auth.action(member, self.objects, self.settings)?);
+            configs.extend(resolved.auth.action(member, self.objects)?);
             if let Some(jwt) = &resolved.jwt {
                 if !configs.is_empty() {
                     return Err(member.error(
@@ -374,9 +374,7 @@ impl Builder<'_> {
         let mut tg = target_group(self.group, member, service, port, numeric, ip_type, self.settings)?;
         let labels =
             Annotations::with(member.ingress, service).map("target-node-labels")?.unwrap_or_default();
-        let found =
-            if numeric { service_port(service, port) } else { service.ports.iter().find(|p| p.name == port) };
-        if let Some(service_port) = found {
+        if let Some(service_port) = service_port(service, port, numeric) {
             targets::register(&mut tg, self.objects, service, service_port, &labels)?;
         }
         let sticky = crate::model::attribute(&tg.attributes, "stickiness.enabled") == Some("true");

@@ -179,7 +179,6 @@ fn discover(member: &Member<'_>, settings: &Settings) -> Result<Vec<String>, Dia
     hosts.extend(ingress.tls.iter().flat_map(|t| &t.hosts).map(String::as_str));
     let mut arns = BTreeSet::new();
     for host in hosts {
-        let before = arns.len();
         let mut found = false;
         for certificate in &settings.certificates {
             if certificate.domains.iter().any(|d| covers(d, host)) {
@@ -187,7 +186,7 @@ fn discover(member: &Member<'_>, settings: &Settings) -> Result<Vec<String>, Dia
                 arns.insert(certificate.arn.clone());
             }
         }
-        if !found && before == arns.len() {
+        if !found {
             return Err(member
                 .error(Code::E_CERT_NOT_FOUND, format!("no certificate covers the host `{host}`"))
                 .value(host));

@@ -13,11 +13,12 @@ use crate::model::{
     TargetIpAddressType, TargetType,
 };
 
-/// The port of a Service that a backend names (§7.4).
-pub(crate) fn service_port<'a>(service: &'a Service, port: &str) -> Option<&'a ServicePort> {
+/// The port of a Service that a backend names (§7.4): by number where it was written as one, or where an
+/// action's text is one; a port name of an Ingress is always a name.
+pub(crate) fn service_port<'a>(service: &'a Service, port: &str, numeric: bool) -> Option<&'a ServicePort> {
     match port.parse::<i64>() {
-        Ok(number) => service.ports.iter().find(|p| p.port == number),
-        Err(_) => service.ports.iter().find(|p| p.name == port),
+        Ok(number) if numeric => service.ports.iter().find(|p| p.port == number),
+        _ => service.ports.iter().find(|p| p.name == port),
     }
 }
 
@@ -33,9 +34,7 @@ pub(crate) fn target_group(
 ) -> Result<TargetGroup, Diagnostic> {
     let annotations = Annotations::with(member.ingress, service);
     let service_key = service.meta.key();
-    let found =
-        if numeric { service_port(service, port) } else { service.ports.iter().find(|p| p.name == port) };
-    let service_port_found = found.ok_or_else(|| {
+    let service_port_found = service_port(service, port, numeric).ok_or_else(|| {
         let known: Vec<String> = service
             .ports
             .iter()
@@ -138,7 +137,7 @@ pub(crate) fn target_group(
         }),
         ..TargetGroup::default()
     };
-    health_check(&mut tg, member, annotations, service)?;
+    health_check(&mut tg, annotations, service)?;
     let attributes = annotations.map("target-group-attributes")?.unwrap_or_default();
     tg.attributes = attributes.into_iter().map(|(k, v)| Attribute::new(k, v)).collect();
     tg.tags = tags(member, annotations, settings)?;
@@ -164,7 +163,6 @@ pub(crate) fn target_type(
 /// §8.7.
 fn health_check(
     tg: &mut TargetGroup,
-    member: &Member<'_>,
     annotations: Annotations<'_>,
     service: &Service,
 ) -> Result<(), Diagnostic> {
@@ -216,7 +214,6 @@ fn health_check(
     tg.health_check_timeout_seconds = number("healthcheck-timeout-seconds", 5)?;
     tg.healthy_threshold_count = number("healthy-threshold-count", 2)?;
     tg.unhealthy_threshold_count = number("unhealthy-threshold-count", 2)?;
-    let _ = member;
     Ok(())
 }
 
