@@ -3,7 +3,8 @@
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 
 use crate::model::{
-    Action, ActionConfig, ForwardConfig, Model, RuleCondition, TargetGroup, TargetHealthDescription,
+    Action, ActionConfig, ForwardConfig, Listener, LoadBalancer, Model, Priority, RuleCondition, TargetGroup,
+    TargetHealthDescription,
 };
 
 /// How wide a table may become.
@@ -17,6 +18,27 @@ pub(crate) fn table(head: &[&str]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .set_header(head.to_vec());
+    table
+}
+
+/// The rules of a load balancer, the default ones last; `name` tells what a listener is called.
+pub(crate) fn rules(balancer: &LoadBalancer, model: &Model, name: impl Fn(&Listener) -> String) -> Table {
+    let mut table = table(&["listener", "rule", "if", "then"]);
+    let actions = |all: &[Action]| all.iter().map(|a| action(a, model)).collect::<Vec<_>>().join(", then ");
+    for listener in &balancer.listeners {
+        let name = name(listener);
+        for rule in &listener.rules {
+            let conditions: Vec<String> = rule.conditions.iter().map(condition).collect();
+            table.add_row([
+                name.clone(),
+                rule.priority.to_string(),
+                conditions.join(" and "),
+                actions(&rule.actions),
+            ]);
+        }
+        let default = Priority::Default.to_string();
+        table.add_row([name, default, String::new(), actions(&listener.default_actions)]);
+    }
     table
 }
 

@@ -11,7 +11,7 @@ use super::output;
 use super::refuse;
 use crate::error::Diagnostic;
 use crate::manifest::Loaded;
-use crate::model::{Listener, LoadBalancer, Model, Priority, TargetGroup};
+use crate::model::{Listener, Model, TargetGroup};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -77,35 +77,10 @@ fn people(loaded: &Loaded) {
                 anstream::println!("  {}", record.name);
             }
         }
-        anstream::println!("{}\n", rules(balancer, model));
+        let name = |l: &Listener| format!("{} {}", l.protocol.as_str(), l.port);
+        anstream::println!("{}\n", output::rules(balancer, model, name));
     }
     anstream::println!("{}", target_groups(model));
-}
-
-fn rules(balancer: &LoadBalancer, model: &Model) -> comfy_table::Table {
-    let mut table = output::table(&["listener", "rule", "if", "then"]);
-    for listener in &balancer.listeners {
-        let name = format!("{} {}", listener.protocol.as_str(), listener.port);
-        let actions = |all: &[crate::model::Action]| {
-            all.iter().map(|a| output::action(a, model)).collect::<Vec<_>>().join(", then ")
-        };
-        for rule in &listener.rules {
-            let conditions: Vec<String> = rule.conditions.iter().map(output::condition).collect();
-            table.add_row([
-                name.clone(),
-                rule.priority.to_string(),
-                conditions.join(" and "),
-                actions(&rule.actions),
-            ]);
-        }
-        table.add_row([
-            name,
-            Priority::Default.to_string(),
-            String::new(),
-            actions(&listener.default_actions),
-        ]);
-    }
-    table
 }
 
 fn target_groups(model: &Model) -> comfy_table::Table {

@@ -30,27 +30,12 @@ pub(super) fn draw(model: &Model, router: &Router, places: &[(String, u16, Strin
     let mut text = String::from("\x1b[H\x1b[2J");
     for balancer in &model.load_balancers {
         text += &format!("\x1b[1m{}\x1b[0m  {}\n", balancer.load_balancer_name, balancer.scheme.as_str());
-        let mut rules = output::table(&["listener", "rule", "if", "then"]);
-        for listener in &balancer.listeners {
+        let rules = output::rules(balancer, model, |listener| {
             let place = places
                 .iter()
                 .find(|(name, port, _)| *name == balancer.load_balancer_name && *port == listener.port);
-            let place =
-                place.map_or_else(|| listener.port.to_string(), |(_, port, url)| format!("{port} at {url}"));
-            for rule in &listener.rules {
-                let conditions: Vec<String> = rule.conditions.iter().map(output::condition).collect();
-                let actions: Vec<String> = rule.actions.iter().map(|a| output::action(a, model)).collect();
-                rules.add_row([
-                    place.clone(),
-                    rule.priority.to_string(),
-                    conditions.join(" and "),
-                    actions.join(", then "),
-                ]);
-            }
-            let actions: Vec<String> =
-                listener.default_actions.iter().map(|a| output::action(a, model)).collect();
-            rules.add_row([place, "default".to_owned(), String::new(), actions.join(", then ")]);
-        }
+            place.map_or_else(|| listener.port.to_string(), |(_, port, url)| format!("{port} at {url}"))
+        });
         text += &format!("{rules}\n");
     }
     text += &format!("{}\n", target_table(model, &targets));
