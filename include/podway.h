@@ -135,6 +135,11 @@
 #define PODWAY_REASON_BODY_TOO_LONG 11
 
 /*
+ A transform's replacement names a group that its regex does not have.
+ */
+#define PODWAY_REASON_TRANSFORM_REPLACE_ERROR 12
+
+/*
  Nothing has to succeed first.
  */
 #define PODWAY_AUTHENTICATE_NONE 0

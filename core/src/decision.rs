@@ -196,6 +196,8 @@ pub enum Reason {
     TransformInvalidPath,
     /// A transform matched and its result is not a host.
     TransformInvalidHost,
+    /// A transform matched and its replacement names a group that the regex does not have.
+    TransformReplaceError,
     /// A transform's result is too long.
     TransformBufferTooSmall,
     /// The body of a fixed response is longer than an [`Output`] holds; AWS allows 1024 bytes.
@@ -215,6 +217,7 @@ impl Reason {
             Reason::LocationTooLong => "LocationTooLong",
             Reason::TransformInvalidPath => "TransformInvalidPath",
             Reason::TransformInvalidHost => "TransformInvalidHost",
+            Reason::TransformReplaceError => "TransformReplaceError",
             Reason::TransformBufferTooSmall => "TransformBufferTooSmall",
             Reason::BodyTooLong => "BodyTooLong",
         }

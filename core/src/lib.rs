@@ -52,7 +52,6 @@ mod sticky;
 mod table;
 mod time;
 
-pub use compile::validate;
 pub use decision::{
     Authenticate, Decision, Forward, GroupId, ListenerId, Outcome, Output, Reason, Stickiness, TargetId,
     Unsticky, Verdict,

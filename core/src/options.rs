@@ -26,7 +26,8 @@ pub struct Options {
     pub path_dot_segments: bool,
     /// K-07: `//` becomes `/` before matching. Default false.
     pub path_merge_slashes: bool,
-    /// K-08: query keys and values are percent-decoded before they are compared. Default false.
+    /// K-08: query keys and values are also compared percent-decoded, pattern and request alike. Default
+    /// false: only as they are.
     pub query_decode: bool,
     /// K-09: `?a` without `=` counts as `a` with an empty value. Default true.
     pub query_bare_key: bool,
@@ -43,6 +44,9 @@ pub struct Options {
     pub least_outstanding_tie: Tie,
     /// K-16: the browser's expiry of a cookie is 7 days whatever the duration. Default true.
     pub cookie_expires_in_seven_days: bool,
+    /// K-21: how many wildcards [`Model::validate`](crate::model::Model::validate) accepts in a rule. Default 6,
+    /// with a warning above 5: AWS's pages name both.
+    pub wildcards_per_rule: usize,
     /// K-23: a gRPC path pattern `/package` also matches `/package.Service/Method`. Default false.
     pub grpc_path_prefix: bool,
     /// How large one compiled regex may become, in bytes. Default 1 MiB.
@@ -75,6 +79,7 @@ impl Default for Options {
             slow_start_floor: None,
             least_outstanding_tie: Tie::RoundRobin,
             cookie_expires_in_seven_days: true,
+            wildcards_per_rule: 6,
             grpc_path_prefix: false,
             regex_size_limit: 1 << 20,
             availability_zone: None,

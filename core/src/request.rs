@@ -158,7 +158,8 @@ impl RequestView for HttpRequest<'_> {
 
     fn host(&self) -> Option<&[u8]> {
         match self.parts.uri.authority() {
-            Some(authority) => Some(authority.as_str().as_bytes()),
+            // Credentials are not part of the host.
+            Some(authority) => authority.as_str().rsplit('@').next().map(str::as_bytes),
             None => self.parts.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes),
         }
     }

@@ -150,10 +150,10 @@ pub fn keys() -> KeyRing {
 
 /// Runs a case; says what was not as expected.
 pub fn run(case: &Case, observer: &mut impl Observer) -> Result<(), String> {
-    let model = case_model(case)?;
     if !case.rejects.is_empty() {
-        return rejects(case, &model);
+        return rejects(case);
     }
+    let model = case_model(case).map_err(|e| e.to_string())?;
     let router = Router::new(&model, case.options.clone(), keys(), START).map_err(|e| e.to_string())?;
     let mut run = Run { router, now: START, output: Output::new(), done: Vec::new() };
     for (i, step) in case.steps.iter().enumerate() {
@@ -162,24 +162,23 @@ pub fn run(case: &Case, observer: &mut impl Observer) -> Result<(), String> {
     Ok(())
 }
 
-fn case_model(case: &Case) -> Result<Model, String> {
+fn case_model(case: &Case) -> Result<Model, Error> {
     match (&case.model, &case.manifests) {
-        (Some(model), None) => serde_json::from_value(model.clone()).map_err(|e| format!("model: {e}")),
-        (None, Some(folder)) => {
-            let sources =
-                podway::manifest::read_paths(&[vectors().join(folder)]).map_err(|e| e.to_string())?;
+        (Some(model), _) => Model::from_json(&model.to_string()),
+        (None, folder) => {
+            let folder = vectors().join(folder.as_deref().expect("a case has a model or manifests"));
+            let sources = podway::manifest::read_paths(&[folder])?;
             let settings = podway::manifest::Settings::default();
-            let loaded = podway::local::load(&sources, &settings, &podway::local::LocalCluster::default())
-                .map_err(|e| e.to_string())?;
-            Ok(loaded.model)
+            let cluster = podway::local::LocalCluster::default();
+            podway::local::load(&sources, &settings, &cluster).map(|loaded| loaded.model)
         }
-        _ => Err("a case has a model or manifests".into()),
     }
 }
 
-fn rejects(case: &Case, model: &Model) -> Result<(), String> {
+/// A model is refused when it is read, or by a strict router.
+fn rejects(case: &Case) -> Result<(), String> {
     let strict = Options { strict: true, ..case.options.clone() };
-    match Router::new(model, strict, keys(), START) {
+    match case_model(case).and_then(|model| Router::new(&model, strict, keys(), START)) {
         Ok(_) => Err(format!("accepted, should be rejected with {:?}", case.rejects)),
         Err(e) => codes(&e, &case.rejects),
     }

@@ -106,6 +106,8 @@ pub const PODWAY_REASON_TRANSFORM_INVALID_HOST: i32 = 9;
 pub const PODWAY_REASON_TRANSFORM_BUFFER_TOO_SMALL: i32 = 10;
 /// The body of a fixed response is longer than an output holds.
 pub const PODWAY_REASON_BODY_TOO_LONG: i32 = 11;
+/// A transform's replacement names a group that its regex does not have.
+pub const PODWAY_REASON_TRANSFORM_REPLACE_ERROR: i32 = 12;
 
 /// Nothing has to succeed first.
 pub const PODWAY_AUTHENTICATE_NONE: i32 = 0;
@@ -303,6 +305,7 @@ fn reason_number(reason: Reason) -> i32 {
         Reason::TransformInvalidHost => PODWAY_REASON_TRANSFORM_INVALID_HOST,
         Reason::TransformBufferTooSmall => PODWAY_REASON_TRANSFORM_BUFFER_TOO_SMALL,
         Reason::BodyTooLong => PODWAY_REASON_BODY_TOO_LONG,
+        Reason::TransformReplaceError => PODWAY_REASON_TRANSFORM_REPLACE_ERROR,
     }
 }
 
@@ -319,6 +322,7 @@ fn reason(number: i32) -> Option<Reason> {
         PODWAY_REASON_TRANSFORM_INVALID_HOST => Reason::TransformInvalidHost,
         PODWAY_REASON_TRANSFORM_BUFFER_TOO_SMALL => Reason::TransformBufferTooSmall,
         PODWAY_REASON_BODY_TOO_LONG => Reason::BodyTooLong,
+        PODWAY_REASON_TRANSFORM_REPLACE_ERROR => Reason::TransformReplaceError,
         _ => return None,
     })
 }
@@ -509,7 +513,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 4 * (10 + 11 + 2));
+        assert_eq!(seen, 4 * (10 + 12 + 2));
     }
 
     #[test]

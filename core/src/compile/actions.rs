@@ -96,11 +96,13 @@ impl Compiler<'_> {
                 .expected("`HTTP_301` or `HTTP_302`"));
             }
         };
-        let part = |value: &Option<String>, default: &str| template(value.as_deref().unwrap_or(default));
+        let part = |value: &Option<String>, default: &str, allowed: &[Piece]| {
+            template(value.as_deref().unwrap_or(default), allowed)
+        };
         let protocol = match config.protocol.as_deref() {
-            Some("HTTP") => template("http"),
-            Some("HTTPS") => template("https"),
-            None | Some("#{protocol}") => template("#{protocol}"),
+            Some("HTTP") => vec![Piece::Text("http".into())],
+            Some("HTTPS") => vec![Piece::Text("https".into())],
+            None | Some("#{protocol}") => vec![Piece::Protocol],
             Some(other) => {
                 return Err(Diagnostic::error(
                     Code::ValidationError,
@@ -112,7 +114,7 @@ impl Compiler<'_> {
         let port = match config.port.as_deref() {
             None | Some("#{port}") => vec![Piece::Port],
             Some(text) => match text.parse::<u16>() {
-                Ok(port) if port > 0 => template(&self.shown_port(port).to_string()),
+                Ok(port) if port > 0 => vec![Piece::Text(self.shown_port(port).to_string().into())],
                 _ => {
                     return Err(Diagnostic::error(
                         Code::ValidationError,
@@ -125,10 +127,14 @@ impl Compiler<'_> {
         Ok(Redirect {
             status,
             protocol,
-            host: part(&config.host, "#{host}"),
+            host: part(&config.host, "#{host}", &[Piece::Host]),
             port,
-            path: part(&config.path, "/#{path}"),
-            query: part(&config.query, "#{query}"),
+            path: part(&config.path, "/#{path}", &[Piece::Host, Piece::Port, Piece::Path]),
+            query: part(
+                &config.query,
+                "#{query}",
+                &[Piece::Protocol, Piece::Host, Piece::Port, Piece::Path, Piece::Query],
+            ),
         })
     }
 
@@ -175,20 +181,13 @@ fn fixed_response(config: &FixedResponseConfig) -> Result<Fixed, Diagnostic> {
     Ok(Fixed { status, content_type: content_type.map(Into::into), body: body.map(Into::into) })
 }
 
-/// Takes text apart at its placeholders; an unknown `#{…}` stands for itself.
-fn template(text: &str) -> Template {
-    const PLACEHOLDERS: [(&str, Piece); 5] = [
-        ("#{protocol}", Piece::Protocol),
-        ("#{host}", Piece::Host),
-        ("#{port}", Piece::Port),
-        ("#{path}", Piece::Path),
-        ("#{query}", Piece::Query),
-    ];
+/// Takes text apart at the placeholders it may hold; any other `#{…}` stands for itself.
+fn template(text: &str, allowed: &[Piece]) -> Template {
     let mut out = Template::new();
     let mut rest = text;
     let mut plain = String::new();
     while let Some(first) = rest.chars().next() {
-        let hit = PLACEHOLDERS.iter().find_map(|(name, piece)| Some((rest.strip_prefix(name)?, piece)));
+        let hit = allowed.iter().find_map(|piece| Some((rest.strip_prefix(placeholder(piece))?, piece)));
         if let Some((after, piece)) = hit {
             if !plain.is_empty() {
                 out.push(Piece::Text(std::mem::take(&mut plain).into_boxed_str()));
@@ -206,6 +205,16 @@ fn template(text: &str) -> Template {
     out
 }
 
+const fn placeholder(piece: &Piece) -> &'static str {
+    match piece {
+        Piece::Protocol => "#{protocol}",
+        Piece::Host => "#{host}",
+        Piece::Port => "#{port}",
+        Piece::Path => "#{path}",
+        Piece::Query | Piece::Text(_) => "#{query}",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,10 +222,10 @@ mod tests {
     #[test]
     fn templates() {
         assert_eq!(
-            template("/new/#{path}?#{x}"),
-            [Piece::Text("/new/".into()), Piece::Path, Piece::Text("?#{x}".into())]
+            template("/new/#{path}?#{x}#{query}", &[Piece::Host, Piece::Path]),
+            [Piece::Text("/new/".into()), Piece::Path, Piece::Text("?#{x}#{query}".into())]
         );
-        assert_eq!(template(""), []);
+        assert_eq!(template("", &[]), []);
     }
 
     #[test]

@@ -57,7 +57,9 @@ pub(super) fn residual(condition: &RuleCondition, options: &Options) -> Result<C
         RuleCondition::QueryString { values } => Condition::Query(Query::new(
             values
                 .iter()
-                .map(|p| Pair::new(p.key.as_deref(), p.value.as_deref().unwrap_or_default()))
+                .map(|p| {
+                    Pair::new(p.key.as_deref(), p.value.as_deref().unwrap_or_default(), options.query_decode)
+                })
                 .collect(),
         )),
         RuleCondition::SourceIp { values } => Condition::SourceIp(SourceIp::new(values).map_err(|bad| {

@@ -73,6 +73,13 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        // K-23: `/package` also stands for `/package.Service/Method`.
+        let grpc_paths: Vec<String>;
+        if let (true, Some(values)) = (grpc, paths) {
+            grpc_paths =
+                values.iter().flat_map(|v| [v.clone(), format!("{v}.*"), format!("{v}/*")]).collect();
+            paths = Some(&grpc_paths);
+        }
         if hosts.map_or(1, <[_]>::len).saturating_mul(paths.map_or(1, <[_]>::len)) > PLACES
             && let Some(values) = paths.take()
         {
@@ -81,7 +88,7 @@ impl<'a> Builder<'a> {
         }
         let shared = self.check_list(&others);
         for (host, host_check) in self.host_places(hosts) {
-            for (key, path_check) in self.path_places(paths, grpc) {
+            for (key, path_check) in self.path_places(paths) {
                 let checks = if host_check.is_none() && path_check.is_none() {
                     shared
                 } else {
@@ -130,20 +137,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The places of a rule's paths, and what is left to ask there.
-    fn path_places(&mut self, paths: Option<&[String]>, grpc: bool) -> Vec<(Key, Option<u32>)> {
+    fn path_places(&mut self, paths: Option<&[String]>) -> Vec<(Key, Option<u32>)> {
         let prefix = |head: &str| Key { head: head.as_bytes().to_vec(), exact: false };
         let Some(values) = paths else { return vec![(prefix(""), None)] };
         let mut out = Vec::new();
         for value in values {
             match literal_head(value) {
-                (head, "") => {
-                    out.push((Key { head: head.as_bytes().to_vec(), exact: true }, None));
-                    if grpc {
-                        // K-23: `/package` also stands for `/package.Service/Method`.
-                        out.push((prefix(&format!("{head}.")), None));
-                        out.push((prefix(&format!("{head}/")), None));
-                    }
-                }
+                (head, "") => out.push((Key { head: head.as_bytes().to_vec(), exact: true }, None)),
                 (head, "*") => out.push((prefix(head), None)),
                 (head, _) => {
                     let glob = Condition::PathGlobs(vec![Glob::new(value, Case::Sensitive)]);

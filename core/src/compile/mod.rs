@@ -18,17 +18,18 @@ mod index;
 
 use std::collections::{HashMap, HashSet};
 
-pub use check::validate;
-
-use crate::error::{Code, Diagnostic, Error};
-use crate::model::{ActionConfig, Listener, LoadBalancer, Model, Priority, Rule, TargetGroup};
+use crate::error::{Code, Diagnostic, Error, Severity};
+use crate::model::{
+    ActionConfig, Listener, LoadBalancer, Model, Priority, ProtocolVersion, Rule, TargetGroup,
+};
 use crate::options::Options;
 use crate::table::{ForwardEntry, ListenerEntry, RuleEntry, Table};
 
 /// Compiles a model.
 pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> {
     if options.strict {
-        let refused = validate(model);
+        let mut refused = model.validate(options);
+        refused.retain(|d| d.severity == Severity::Error);
         if !refused.is_empty() {
             return Err(Error::Model(refused));
         }
@@ -36,6 +37,7 @@ pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> 
     let mut compiler = Compiler {
         options,
         groups: HashMap::new(),
+        grpc_groups: grpc_groups(model, options),
         forwards: Vec::new(),
         single_forwards: HashMap::new(),
         problems: Vec::new(),
@@ -52,10 +54,17 @@ pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> 
     }
 }
 
+fn grpc_groups(model: &Model, options: &Options) -> HashSet<String> {
+    let grpc = |g: &&TargetGroup| options.grpc_path_prefix && g.protocol_version == ProtocolVersion::Grpc;
+    model.target_groups.iter().filter(grpc).map(|g| g.target_group_arn.clone()).collect()
+}
+
 struct Compiler<'a> {
     options: &'a Options,
     /// By ARN.
     groups: HashMap<String, u32>,
+    /// ARNs of groups of protocol version gRPC, where K-23 asks for them.
+    grpc_groups: HashSet<String>,
     forwards: Vec<ForwardEntry>,
     /// Forwards to one group without stickiness, to their number.
     single_forwards: HashMap<Vec<(u32, u32)>, u32>,
@@ -139,14 +148,18 @@ impl Compiler<'_> {
         let mut builder = index::Builder::new(self.options);
         for rule in rules {
             let object = || format!("{place} rule {}", rule.priority);
-            let grpc = self.options.grpc_path_prefix && forwards_to_grpc(rule);
+            let grpc = self.options.grpc_path_prefix && self.forwards_to_grpc(rule);
             if let Err(problem) = builder.add(entries.len() as u32, &rule.conditions, grpc) {
                 self.problems.push(problem.object(object()));
             }
             entries.extend(self.rule(rule.priority, &rule.actions, &rule.transforms, &object()));
         }
-        let default =
-            self.rule(Priority::Default, &listener.default_actions, &[], &format!("{place} default"))?;
+        let default = self.rule(
+            Priority::Default,
+            &listener.default_actions,
+            &listener.default_transforms,
+            &format!("{place} default"),
+        )?;
         Some(ListenerEntry {
             load_balancer_arn: balancer.load_balancer_arn.clone(),
             load_balancer_name: balancer.load_balancer_name.clone(),
@@ -180,9 +193,14 @@ impl Compiler<'_> {
     fn shown_port(&self, port: u16) -> u16 {
         self.options.port_map.iter().find(|(from, _)| *from == port).map_or(port, |(_, to)| *to)
     }
-}
 
-/// Whether a rule's patterns are gRPC methods as far as its ARNs tell.
-fn forwards_to_grpc(rule: &Rule) -> bool {
-    rule.actions.iter().any(|a| matches!(a.config, ActionConfig::Forward(_)))
+    /// Whether a rule's path patterns are gRPC methods (K-23).
+    fn forwards_to_grpc(&self, rule: &Rule) -> bool {
+        rule.actions.iter().any(|action| match &action.config {
+            ActionConfig::Forward(config) => {
+                config.target_groups.iter().any(|t| self.grpc_groups.contains(&t.target_group_arn))
+            }
+            _ => false,
+        })
+    }
 }

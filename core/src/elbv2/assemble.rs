@@ -92,6 +92,7 @@ fn place_rules(model: &mut Model, rules: Vec<RuleAnswer>) -> Result<(), Error> {
         if answer.rule.priority == Priority::Default {
             found.default_rule_arn = Some(answer.rule.rule_arn).filter(|arn| !arn.is_empty());
             found.default_actions = answer.rule.actions;
+            found.default_transforms = answer.rule.transforms;
         } else {
             found.rules.push(answer.rule);
         }

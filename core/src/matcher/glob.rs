@@ -2,6 +2,8 @@
 //! the whole subject (spec: dataplane §1.5). Two pointers and one point of return: the time is bounded by
 //! pattern length × subject length, whatever the pattern.
 
+use super::subject::hex_byte;
+
 /// Whether ASCII letters are told apart by case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -31,14 +33,27 @@ impl Glob {
         Self::from_tokens(pattern.bytes().map(token), case)
     }
 
-    /// A glob in which a backslash makes the next character literal (query strings, spec: §1.5.5).
-    pub(crate) fn with_escapes(pattern: &str, case: Case) -> Self {
-        let mut bytes = pattern.bytes().peekable();
+    /// A glob in which a backslash makes the next character literal (query strings, spec: §1.5.5); with
+    /// `decode` percent-encoded bytes of it stand for what they encode, literally.
+    pub(crate) fn with_escapes(pattern: &str, case: Case, decode: bool) -> Self {
+        let mut rest = pattern.as_bytes();
         let mut tokens = Vec::with_capacity(pattern.len());
-        while let Some(byte) = bytes.next() {
+        while let Some((byte, tail)) = rest.split_first() {
+            rest = tail;
             tokens.push(match byte {
-                b'\\' => Token::Byte(bytes.next().unwrap_or(b'\\')),
-                other => token(other),
+                b'\\' => {
+                    let (escaped, tail) = rest.split_first().unwrap_or((byte, b""));
+                    rest = tail;
+                    Token::Byte(*escaped)
+                }
+                b'%' if decode => match hex_byte(rest) {
+                    Some(decoded) => {
+                        rest = rest.get(2..).unwrap_or_default();
+                        Token::Byte(decoded)
+                    }
+                    None => Token::Byte(b'%'),
+                },
+                other => token(*other),
             });
         }
         Self::from_tokens(tokens.into_iter(), case)
@@ -73,8 +88,30 @@ impl Glob {
         match (&self.literal, self.case) {
             (Some(literal), Case::Sensitive) => **literal == *subject,
             (Some(literal), Case::Insensitive) => literal.eq_ignore_ascii_case(subject),
-            (None, case) => wildcard(&self.tokens, subject, case),
+            (None, case) => wildcard(&self.tokens, subject, case, raw),
         }
+    }
+
+    /// Whether the pattern covers the whole subject with its percent-encoded bytes decoded; nothing is
+    /// copied for it.
+    pub(crate) fn matches_decoded(&self, subject: &[u8]) -> bool {
+        wildcard(&self.tokens, subject, self.case, decoded)
+    }
+}
+
+/// The byte at a place and the place after it.
+#[inline]
+fn raw(subject: &[u8], at: usize) -> Option<(u8, usize)> {
+    subject.get(at).map(|byte| (*byte, at + 1))
+}
+
+/// The same of percent-encoded text.
+#[inline]
+fn decoded(subject: &[u8], at: usize) -> Option<(u8, usize)> {
+    let byte = *subject.get(at)?;
+    match (byte == b'%').then(|| hex_byte(subject.get(at + 1..).unwrap_or_default())).flatten() {
+        Some(decoded) => Some((decoded, at + 3)),
+        None => Some((byte, at + 1)),
     }
 }
 
@@ -86,38 +123,44 @@ const fn token(byte: u8) -> Token {
     }
 }
 
-fn wildcard(tokens: &[Token], subject: &[u8], case: Case) -> bool {
+#[inline]
+fn wildcard(
+    tokens: &[Token],
+    subject: &[u8],
+    case: Case,
+    read: impl Fn(&[u8], usize) -> Option<(u8, usize)>,
+) -> bool {
     let (mut t, mut s) = (0, 0);
     // After a run: where to continue when what follows it does not fit.
     let mut again: Option<(usize, usize)> = None;
     loop {
-        match (tokens.get(t), subject.get(s)) {
+        match (tokens.get(t), read(subject, s)) {
             (Some(Token::Run), _) => {
                 again = Some((t + 1, s));
                 t += 1;
                 continue;
             }
-            (Some(Token::One), Some(_)) => {
+            (Some(Token::One), Some((_, next))) => {
                 t += 1;
-                s += 1;
+                s = next;
                 continue;
             }
-            (Some(Token::Byte(p)), Some(b)) if same(*p, *b, case) => {
+            (Some(Token::Byte(p)), Some((b, next))) if same(*p, b, case) => {
                 t += 1;
-                s += 1;
+                s = next;
                 continue;
             }
             (None, None) => return true,
             _ => {}
         }
         // Only the last run may take one byte more: an earlier one could gain nothing by it.
-        match again {
-            Some((after, from)) if from < subject.len() => {
-                again = Some((after, from + 1));
+        match again.and_then(|(after, from)| Some((after, read(subject, from)?.1))) {
+            Some((after, next)) => {
+                again = Some((after, next));
                 t = after;
-                s = from + 1;
+                s = next;
             }
-            _ => return false,
+            None => return false,
         }
     }
 }
@@ -168,10 +211,19 @@ mod tests {
 
     #[test]
     fn escapes_make_wildcards_literal() {
-        let g = |p: &str, s: &str| Glob::with_escapes(p, Case::Insensitive).matches(s.as_bytes());
+        let g = |p: &str, s: &str| Glob::with_escapes(p, Case::Insensitive, false).matches(s.as_bytes());
         assert!(g(r"x\*y", "x*y") && !g(r"x\*y", "xzy"));
         assert!(g(r"\\", r"\") && g(r"a\", r"a\"));
         assert!(g(r"\A", "a"), "an escaped letter folds too");
+    }
+
+    #[test]
+    fn both_sides_can_be_decoded() {
+        let g =
+            |p: &str, s: &str| Glob::with_escapes(p, Case::Insensitive, true).matches_decoded(s.as_bytes());
+        assert!(g("a b", "a%20b") && g("a%20b", "A B") && g("a%20b", "a%20b"));
+        assert!(g("*%2a?", "xx*y") && !g("%2a", "x"), "an encoded wildcard is literal");
+        assert!(g("100%", "100%25") && g("%zz", "%zz") && g("*", "%"));
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! query-string (spec: dataplane §1.5.5): pairs between `&`, split at their first `=`; any pair may fulfil
 //! any entry; key and value of one entry meet in the same pair. Case never matters.
 
-use smallvec::SmallVec;
-
 use super::{Case, Glob};
 use crate::options::Options;
 
@@ -15,23 +13,27 @@ pub(crate) struct Query(Vec<Pair>);
 pub(crate) struct Pair {
     key: Option<Glob>,
     value: Glob,
+    /// K-08: the same with percent-encoding taken off.
+    decoded: Option<Box<(Option<Glob>, Glob)>>,
 }
 
 impl Pair {
-    pub(crate) fn new(key: Option<&str>, value: &str) -> Self {
+    pub(crate) fn new(key: Option<&str>, value: &str, decode: bool) -> Self {
+        let glob = |text: &str, decode| Glob::with_escapes(text, Case::Insensitive, decode);
         Pair {
-            key: key.map(|k| Glob::with_escapes(k, Case::Insensitive)),
-            value: Glob::with_escapes(value, Case::Insensitive),
+            key: key.map(|k| glob(k, false)),
+            value: glob(value, false),
+            decoded: decode.then(|| Box::new((key.map(|k| glob(k, true)), glob(value, true)))),
         }
     }
 
     fn holds(&self, key: &[u8], value: &[u8]) -> bool {
-        self.key.as_ref().is_none_or(|k| k.matches(key)) && self.value.matches(value)
+        let raw = self.key.as_ref().is_none_or(|k| k.matches(key)) && self.value.matches(value);
+        raw || self.decoded.as_deref().is_some_and(|(k, v)| {
+            k.as_ref().is_none_or(|k| k.matches_decoded(key)) && v.matches_decoded(value)
+        })
     }
 }
-
-/// A key or value longer than this is compared as sent: decoding it would need memory of its own.
-const DECODED: usize = 512;
 
 impl Query {
     pub(crate) fn new(pairs: Vec<Pair>) -> Self {
@@ -46,28 +48,9 @@ impl Query {
                 None if options.query_bare_key => (pair, &b""[..]),
                 None => return false,
             };
-            if !options.query_decode {
-                return self.0.iter().any(|entry| entry.holds(key, value));
-            }
-            let (key, value) = (decoded(key), decoded(value));
-            self.0.iter().any(|entry| entry.holds(&key, &value))
+            self.0.iter().any(|entry| entry.holds(key, value))
         })
     }
-}
-
-/// K-08: percent-decoded; in place on the stack.
-fn decoded(text: &[u8]) -> SmallVec<[u8; DECODED]> {
-    let mut out = SmallVec::new();
-    if text.len() > DECODED {
-        return SmallVec::from_slice(text.get(..DECODED).unwrap_or_default());
-    }
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let byte = (*first == b'%').then(|| super::subject::hex_byte(tail)).flatten();
-        out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
-    }
-    out
 }
 
 #[cfg(test)]
@@ -75,7 +58,7 @@ mod tests {
     use super::*;
 
     fn holds(entries: &[(Option<&str>, &str)], query: &str) -> bool {
-        let q = Query::new(entries.iter().map(|(k, v)| Pair::new(*k, v)).collect());
+        let q = Query::new(entries.iter().map(|(k, v)| Pair::new(*k, v, false)).collect());
         q.holds(Some(query.as_bytes()), &Options::default())
     }
 
@@ -94,8 +77,14 @@ mod tests {
 
     #[test]
     fn decoding_is_a_knob() {
-        let options = Options { query_decode: true, ..Options::default() };
-        let q = Query::new(vec![Pair::new(Some("q"), "a b%")]);
-        assert!(q.holds(Some(b"q=a%20b%"), &options));
+        let q = Query::new(vec![Pair::new(Some("q"), "a%20b%", true)]);
+        let long = [b"q=".as_slice(), &b"x".repeat(4096), b"&q=a b%"].concat();
+        for query in [&b"q=a%20b%"[..], b"%71=a b%25", &long] {
+            assert!(q.holds(Some(query), &Options::default()), "{}", query.escape_ascii());
+        }
+        assert!(
+            !Query::new(vec![Pair::new(Some("q"), "a b", false)])
+                .holds(Some(b"q=a%20b"), &Options::default())
+        );
     }
 }

@@ -96,66 +96,87 @@ pub(super) fn compile(
         })
 }
 
-/// A set of state numbers.
-#[derive(Clone, Copy)]
-struct Set([u64; NFA_STATES / 64]);
+/// What a simulation writes into; lives on the stack, made once for a search.
+struct Scratch {
+    now: Set,
+    next: Set,
+    stack: [StateID; NFA_STATES],
+}
+
+/// State numbers, in the order they came in; a bit for each tells whether it is there.
+struct Set {
+    bits: [u64; NFA_STATES / 64],
+    list: [StateID; NFA_STATES],
+    len: usize,
+}
 
 impl Set {
-    const EMPTY: Set = Set([0; NFA_STATES / 64]);
+    const EMPTY: Set = Set { bits: [0; NFA_STATES / 64], list: [StateID::ZERO; NFA_STATES], len: 0 };
 
     fn insert(&mut self, id: StateID) -> bool {
         let (word, bit) = (id.as_usize() / 64, 1 << (id.as_usize() % 64));
-        match self.0.get_mut(word) {
-            Some(w) if *w & bit == 0 => {
-                *w |= bit;
+        match (self.bits.get_mut(word), self.list.get_mut(self.len)) {
+            (Some(bits), Some(slot)) if *bits & bit == 0 => {
+                *bits |= bit;
+                *slot = id;
+                self.len += 1;
                 true
             }
             _ => false,
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = StateID> {
-        self.0.iter().enumerate().flat_map(|(i, word)| {
-            let mut word = *word;
-            std::iter::from_fn(move || {
-                (word != 0).then(|| {
-                    let bit = word.trailing_zeros() as usize;
-                    word &= word - 1;
-                    StateID::new_unchecked(i * 64 + bit)
-                })
-            })
-        })
+    fn states(&self) -> &[StateID] {
+        self.list.get(..self.len).unwrap_or_default()
+    }
+
+    /// Takes out what is in; costs as much as there is.
+    fn clear(&mut self) {
+        for id in self.list.get(..self.len).unwrap_or_default() {
+            if let Some(bits) = self.bits.get_mut(id.as_usize() / 64) {
+                *bits = 0;
+            }
+        }
+        self.len = 0;
     }
 }
 
 /// Steps all states at once through the subject: its length times the number of states, at most.
 fn simulate(nfa: &NFA, subject: &[u8]) -> bool {
-    let mut now = Set::EMPTY;
+    let Scratch { now, next, stack } =
+        &mut Scratch { now: Set::EMPTY, next: Set::EMPTY, stack: [StateID::ZERO; NFA_STATES] };
+    let (mut now, mut next) = (now, next);
     for at in 0..=subject.len() {
-        if close(nfa, nfa.start_anchored(), subject, at, &mut now) {
+        if close(nfa, nfa.start_anchored(), subject, at, now, stack) {
             return true;
         }
         let Some(byte) = subject.get(at) else { return false };
-        let mut next = Set::EMPTY;
-        for id in now.iter() {
-            let to = match nfa.state(id) {
+        next.clear();
+        for id in now.states() {
+            let to = match nfa.state(*id) {
                 State::ByteRange { trans } => trans.matches_byte(*byte).then_some(trans.next),
                 State::Sparse(sparse) => sparse.matches_byte(*byte),
                 State::Dense(dense) => dense.matches_byte(*byte),
                 _ => None,
             };
-            if to.is_some_and(|to| close(nfa, to, subject, at + 1, &mut next)) {
+            if to.is_some_and(|to| close(nfa, to, subject, at + 1, next, stack)) {
                 return true;
             }
         }
-        now = next;
+        std::mem::swap(&mut now, &mut next);
     }
     false
 }
 
 /// Adds what is reachable from `from` without a byte; true where that is a match.
-fn close(nfa: &NFA, from: StateID, subject: &[u8], at: usize, set: &mut Set) -> bool {
-    let mut stack = [StateID::ZERO; NFA_STATES];
+fn close(
+    nfa: &NFA,
+    from: StateID,
+    subject: &[u8],
+    at: usize,
+    set: &mut Set,
+    stack: &mut [StateID; NFA_STATES],
+) -> bool {
     let mut len = 0;
     let mut push = |stack: &mut [StateID; NFA_STATES], len: &mut usize, id: StateID| {
         // Each state enters the set, and so the stack, at most once.
@@ -166,25 +187,25 @@ fn close(nfa: &NFA, from: StateID, subject: &[u8], at: usize, set: &mut Set) -> 
             *len += 1;
         }
     };
-    push(&mut stack, &mut len, from);
+    push(stack, &mut len, from);
     while len > 0 {
         len -= 1;
         let Some(id) = stack.get(len).copied() else { return false };
         match nfa.state(id) {
             State::Match { .. } => return true,
             State::Look { look, next } if nfa.look_matcher().matches(*look, subject, at) => {
-                push(&mut stack, &mut len, *next);
+                push(stack, &mut len, *next);
             }
             State::Union { alternates } => {
                 for alternate in alternates.iter() {
-                    push(&mut stack, &mut len, *alternate);
+                    push(stack, &mut len, *alternate);
                 }
             }
             State::BinaryUnion { alt1, alt2 } => {
-                push(&mut stack, &mut len, *alt1);
-                push(&mut stack, &mut len, *alt2);
+                push(stack, &mut len, *alt1);
+                push(stack, &mut len, *alt2);
             }
-            State::Capture { next, .. } => push(&mut stack, &mut len, *next),
+            State::Capture { next, .. } => push(stack, &mut len, *next),
             _ => {}
         }
     }

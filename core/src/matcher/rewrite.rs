@@ -16,6 +16,8 @@ use super::regex::{RegexError, compile};
 pub(crate) struct Rewrite {
     engine: Engine,
     replacement: Vec<Piece>,
+    /// The highest group the replacement names, where the expression has no such group.
+    missing_group: Option<usize>,
     spare: Vec<Mutex<Scratch>>,
 }
 
@@ -49,6 +51,13 @@ impl Rewrite {
         let groups = nfa.group_info().all_names();
         let names: Vec<Option<String>> = groups.map(|(_, _, n)| n.map(str::to_owned)).collect();
         let replacement = pieces(replace, &names);
+        let missing_group = replacement
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Group(n) if *n >= names.len() => Some(*n),
+                _ => None,
+            })
+            .max();
         let one_pass = nfa.is_always_start_anchored().then(|| {
             let config = onepass::Config::new().size_limit(Some(size_limit));
             onepass::Builder::new().configure(config).build_from_nfa(nfa.clone()).ok()
@@ -57,9 +66,15 @@ impl Rewrite {
             Some(dfa) => Engine::OnePass(Box::new(dfa)),
             None => Engine::Pike(Box::new(PikeVM::new_from_nfa(nfa).map_err(|e| RegexError(e.to_string()))?)),
         };
-        let mut rewrite = Rewrite { engine, replacement, spare: Vec::new() };
+        let mut rewrite = Rewrite { engine, replacement, missing_group, spare: Vec::new() };
         rewrite.spare = (0..SPARE).map(|_| Mutex::new(rewrite.scratch(names.len()))).collect();
         Ok(rewrite)
+    }
+
+    /// The highest group the replacement names, where the expression has no such group: a match of it
+    /// cannot be replaced.
+    pub(crate) fn missing_group(&self) -> Option<usize> {
+        self.missing_group
     }
 
     fn scratch(&self, groups: usize) -> Scratch {
@@ -197,6 +212,8 @@ mod tests {
         assert_eq!(rewritten("^(.*)$", "m.$1", "a.com").unwrap(), "m.a.com");
         assert_eq!(rewritten("b+", "[$0]", "abbc").unwrap(), "a[bb]c", "only the match is replaced");
         assert_eq!(rewritten("(?P<x>b)", "${x}1$$$9$", "abc").unwrap(), "ab1$$c");
+        assert_eq!(Rewrite::new("(a)(b)?", "$2$3", 1 << 20).unwrap().missing_group(), Some(3));
+        assert_eq!(Rewrite::new("(a)(b)?", "$2", 1 << 20).unwrap().missing_group(), None);
         assert_eq!(rewritten("(a)|(b)", "<$1$2>", "xb").unwrap(), "x<b>");
     }
 }

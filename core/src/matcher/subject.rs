@@ -41,13 +41,54 @@ impl<'a> Subject<'a> {
         let path = if sent_path == b"*" || plain(sent_path, options) {
             sent_path
         } else {
-            normalise(sent_path, options, buffer)?;
+            normalise(sent_path, options, options.path_decode, buffer)?;
             buffer.as_slice()
         };
         if !matches!(path.first(), Some(b'/' | b'*')) {
             return Err(BadTarget);
         }
         Ok(Subject { host, path, sent_path, query })
+    }
+
+    /// Writes the path as rules see it, and the query, as one text into `out`; refused where its capacity
+    /// does not suffice. A path that the knob decodes in full keeps the escapes of what would end a path or
+    /// a line: the text becomes a URI again.
+    pub(crate) fn join(&self, options: &Options, out: &mut Vec<u8>) -> Result<(), BadTarget> {
+        out.clear();
+        if self.sent_path.len() + 1 + self.query.map_or(0, <[u8]>::len) > out.capacity() {
+            return Err(BadTarget);
+        }
+        if options.path_decode == PathDecode::Full {
+            normalise(self.sent_path, options, PathDecode::Unreserved, out)?;
+        } else {
+            out.extend_from_slice(self.path);
+        }
+        self.push_query(out);
+        Ok(())
+    }
+
+    /// Writes the path as sent but percent-decoded, and the query, as one text into `out`; false where
+    /// nothing is encoded, or the knob says that nothing is decoded.
+    pub(crate) fn join_decoded(&self, options: &Options, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        if options.path_decode == PathDecode::None || !self.sent_path.contains(&b'%') {
+            return false;
+        }
+        let mut rest = self.sent_path;
+        while let Some((byte, tail)) = next_decoded(rest, PathDecode::Unreserved) {
+            out.push(byte);
+            rest = tail;
+        }
+        let changed = out.len() < self.sent_path.len();
+        self.push_query(out);
+        changed
+    }
+
+    fn push_query(&self, out: &mut Vec<u8>) {
+        if let Some(query) = self.query {
+            out.push(b'?');
+            out.extend_from_slice(query);
+        }
     }
 
     /// The host without its port.
@@ -108,37 +149,34 @@ fn plain(path: &[u8], options: &Options) -> bool {
 }
 
 /// Decodes, merges slashes and resolves dot segments, in this order, into `out`.
-fn normalise(path: &[u8], options: &Options, out: &mut Vec<u8>) -> Result<(), BadTarget> {
+fn normalise(path: &[u8], options: &Options, decode: PathDecode, out: &mut Vec<u8>) -> Result<(), BadTarget> {
     out.clear();
     if path.len() > out.capacity() {
         return Err(BadTarget); // longer than any request line a listener accepts
     }
     let mut rest = path;
-    while let Some((first, tail)) = rest.split_first() {
-        match (*first == b'%').then(|| hex_byte(tail)).flatten().filter(|b| decodes(*b, options)) {
-            Some(byte) => {
-                push(out, byte, options);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                push(out, *first, options);
-                rest = tail;
-            }
+    while let Some((byte, tail)) = next_decoded(rest, decode) {
+        let merged = options.path_merge_slashes && byte == b'/' && out.last() == Some(&b'/');
+        if !merged {
+            out.push(byte);
         }
+        rest = tail;
     }
     if options.path_dot_segments { remove_dot_segments(out) } else { Ok(()) }
 }
 
-fn push(out: &mut Vec<u8>, byte: u8, options: &Options) {
-    let merged = options.path_merge_slashes && byte == b'/' && out.last() == Some(&b'/');
-    if !merged {
-        out.push(byte);
+/// The first byte of `text`, decoded where it is an escape that the knob decodes, and what follows it.
+fn next_decoded(text: &[u8], decode: PathDecode) -> Option<(u8, &[u8])> {
+    let (first, tail) = text.split_first()?;
+    match (*first == b'%').then(|| hex_byte(tail)).flatten().filter(|b| decodes(*b, decode)) {
+        Some(byte) => Some((byte, tail.get(2..).unwrap_or_default())),
+        None => Some((*first, tail)),
     }
 }
 
 /// K-05: which bytes are decoded.
-fn decodes(byte: u8, options: &Options) -> bool {
-    match options.path_decode {
+fn decodes(byte: u8, decode: PathDecode) -> bool {
+    match decode {
         PathDecode::None => false,
         PathDecode::Full => true,
         // RFC 3986: unreserved, and what a path segment may hold as it is.

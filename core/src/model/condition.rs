@@ -134,6 +134,10 @@ impl TryFrom<ConditionJson> for RuleCondition {
                 regex_values: regex.unwrap_or_default(),
             })
         };
+        let regexes = json.regex_values.as_ref().is_some_and(|r| !r.is_empty());
+        if regexes && !matches!(json.field.as_str(), "host-header" | "path-pattern" | "http-header") {
+            return Err(format!("a `{}` condition cannot have RegexValues", json.field));
+        }
         Ok(match json.field.as_str() {
             "host-header" => {
                 let c = legacy(json.host_header_config, json.values, json.regex_values);

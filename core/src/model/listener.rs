@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Attribute, Rule, Tag};
+use super::{Action, Attribute, Rule, RuleTransform, Tag};
 
 /// A listener: a port with its rules (spec: dataplane §13.3).
 ///
@@ -29,6 +29,9 @@ pub struct Listener {
     pub tags: Vec<Tag>,
     /// What happens to a request that no rule matches.
     pub default_actions: Vec<Action>,
+    /// Transforms of the default rule. The API allows none: [`Model::validate`](crate::model::Model::validate)
+    /// refuses them.
+    pub default_transforms: Vec<RuleTransform>,
     /// The ARN of the default rule, where the input told it.
     pub default_rule_arn: Option<String>,
     /// The rules without the default one. Evaluation goes by priority, not by position.
@@ -61,10 +64,9 @@ impl From<ListenerJson> for Listener {
             json.rules.into_iter().partition(|r| r.priority == super::Priority::Default);
         let default_rule = defaults.into_iter().next();
         let default_rule_arn = default_rule.as_ref().map(|r| r.rule_arn.clone()).filter(|a| !a.is_empty());
-        let default_actions = match default_rule {
-            Some(rule) if json.default_actions.is_empty() => rule.actions,
-            _ => json.default_actions,
-        };
+        let (actions, default_transforms) =
+            default_rule.map(|r| (r.actions, r.transforms)).unwrap_or_default();
+        let default_actions = if json.default_actions.is_empty() { actions } else { json.default_actions };
         Listener {
             listener_arn: json.listener_arn,
             port: json.port,
@@ -75,6 +77,7 @@ impl From<ListenerJson> for Listener {
             attributes: json.attributes,
             tags: json.tags,
             default_actions,
+            default_transforms,
             default_rule_arn,
             rules,
         }
@@ -89,7 +92,7 @@ impl From<Listener> for ListenerJson {
             priority: super::Priority::Default,
             conditions: Vec::new(),
             actions: listener.default_actions.clone(),
-            transforms: Vec::new(),
+            transforms: listener.default_transforms,
             tags: Vec::new(),
         });
         ListenerJson {

@@ -3,7 +3,8 @@
 
 use super::ListenerEntry;
 use crate::decision::{Full, Reason, Text, Texts};
-use crate::matcher::{Rewrite, Subject, without_port};
+use crate::matcher::{BadTarget, Rewrite, Subject, without_port};
+use crate::options::Options;
 
 /// The last action of a rule.
 #[derive(Debug)]
@@ -71,8 +72,7 @@ impl Redirect {
         subject: &Subject<'_>,
         texts: &mut Texts,
     ) -> Result<(), Reason> {
-        // What is no host must not become part of a Location: it could be a path, or another host.
-        let is_host = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
+        // What is no host must not become part of a Location.
         if subject.host.is_some_and(|host| !host.iter().all(is_host)) {
             return Err(Reason::BadUri);
         }
@@ -164,56 +164,68 @@ pub(crate) struct Transforms {
 }
 
 impl Transforms {
-    /// Writes the rewritten Host and URI where a rewrite matches. `joined` takes path and query as one.
+    /// Writes the Host and the URI for the target where they are not as sent: where a rewrite matches, and
+    /// where there are url rewrites and the path has escapes, which then arrive decoded whether or not one
+    /// matches. `joined` takes path and query as one.
     pub(super) fn render(
         &self,
         subject: &Subject<'_>,
+        options: &Options,
         joined: &mut Vec<u8>,
         texts: &mut Texts,
     ) -> Result<(), Reason> {
         if let (Some(host), false) = (subject.host, self.host.is_empty()) {
-            rewrite(&self.host, host, Text::Host, texts)?;
-            let fine = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
-            if texts.get(Text::Host).is_some_and(|h| h.is_empty() || !h.iter().all(fine)) {
+            rewrite(&self.host, host, Text::Host, texts, Texts::push)?;
+            if texts.get(Text::Host).is_some_and(|h| h.is_empty() || !h.iter().all(is_host)) {
                 texts.unset(Text::Host);
                 return Err(Reason::TransformInvalidHost);
             }
         }
-        if !self.url.is_empty() {
-            let query = subject.query.unwrap_or_default();
-            if joined.capacity() < subject.path.len() + 1 + query.len() {
-                return Err(Reason::TransformBufferTooSmall);
-            }
-            joined.clear();
-            joined.extend_from_slice(subject.path);
-            if subject.query.is_some() {
-                joined.push(b'?');
-                joined.extend_from_slice(query);
-            }
-            rewrite(&self.url, joined, Text::Uri, texts)?;
-            let fine =
-                |uri: &[u8]| uri.first() == Some(&b'/') && uri.iter().all(|b| (0x21..0x7f).contains(b));
-            if texts.get(Text::Uri).is_some_and(|uri| !fine(uri)) {
-                texts.unset(Text::Uri);
-                return Err(Reason::TransformInvalidPath);
-            }
+        // The asterisk of `OPTIONS *` is no path.
+        if self.url.is_empty() || subject.path == b"*" {
+            return Ok(());
+        }
+        subject.join(options, joined).map_err(|BadTarget| Reason::TransformBufferTooSmall)?;
+        if !rewrite(&self.url, joined, Text::Uri, texts, |texts, bytes| push_safe(bytes, texts))?
+            && subject.join_decoded(options, joined)
+        {
+            texts.begin(Text::Uri);
+            push_safe(joined, texts).map_err(|Full| Reason::TransformBufferTooSmall)?;
+            texts.end(Text::Uri);
+        }
+        let is_uri = |uri: &[u8]| uri.first() == Some(&b'/') && !uri.contains(&b'#');
+        if texts.get(Text::Uri).is_some_and(|uri| !is_uri(uri)) {
+            texts.unset(Text::Uri);
+            return Err(Reason::TransformInvalidPath);
         }
         Ok(())
     }
 }
 
-/// The first rewrite that matches writes `text`; with none it stays absent.
-fn rewrite(rewrites: &[Rewrite], subject: &[u8], text: Text, texts: &mut Texts) -> Result<(), Reason> {
+/// What may stand in a Host header; anything else could be a path, or another header.
+fn is_host(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte)
+}
+
+/// The first rewrite that matches writes `text`; with none it stays absent and the answer is false.
+fn rewrite(
+    rewrites: &[Rewrite],
+    subject: &[u8],
+    text: Text,
+    texts: &mut Texts,
+    push: impl Fn(&mut Texts, &[u8]) -> Result<(), Full>,
+) -> Result<bool, Reason> {
     for rewrite in rewrites {
         texts.begin(text);
-        match rewrite.apply(subject, |bytes| texts.push(bytes)) {
+        match rewrite.apply(subject, |bytes| push(texts, bytes)) {
+            Ok(true) if rewrite.missing_group().is_some() => return Err(Reason::TransformReplaceError),
             Ok(true) => {
                 texts.end(text);
-                return Ok(());
+                return Ok(true);
             }
             Ok(false) => {}
             Err(Full) => return Err(Reason::TransformBufferTooSmall),
         }
     }
-    Ok(())
+    Ok(false)
 }

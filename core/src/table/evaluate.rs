@@ -68,7 +68,7 @@ impl Table {
         let routing = match terminal {
             Terminal::Forward(forward) => match transforms {
                 None => Routing::Forward(*forward),
-                Some(transforms) => match transforms.render(&subject, joined, texts) {
+                Some(transforms) => match transforms.render(&subject, options, joined, texts) {
                     Ok(()) => Routing::Forward(*forward),
                     Err(reason) => Routing::Error { status: 500, reason },
                 },
