@@ -897,13 +897,15 @@ podway_status podway_router_set_cookie_keys(const struct podway_router *router,
 
 /*
  To be called when the response to a forward comes in, where its target group has stickiness of type
- app_cookie: `cookies` are the names of the cookies that the response sets. What the load balancer adds
- is then in podway_output_set_cookie; without that type there is nothing.
+ app_cookie: `request` is the one that was decided (its headers Cookie, Origin and User-Agent count),
+ `cookies` are the names of the cookies that the response sets. What the load balancer adds is then in
+ podway_output_set_cookie; without that type there is nothing.
 
  The router may be used from many threads at once; `output` belongs to one call at a time.
  */
 podway_status podway_router_app_cookie(const struct podway_router *router,
                                        const struct podway_decision *decision,
+                                       const struct podway_request *request,
                                        const struct podway_str *cookies,
                                        size_t cookie_count,
                                        struct podway_now now,

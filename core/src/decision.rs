@@ -261,7 +261,11 @@ impl Output {
     /// An empty buffer of 88 KiB.
     pub fn new() -> Self {
         Output {
-            texts: Texts { text: Vec::with_capacity(TEXT_BYTES), parts: [Part::default(); Part::COUNT] },
+            texts: Texts {
+                text: Vec::with_capacity(TEXT_BYTES),
+                parts: [Part::default(); Part::COUNT],
+                date: (u64::MAX, [0; DATE]),
+            },
             path: Vec::with_capacity(TARGET_BYTES),
             joined: Vec::with_capacity(TARGET_BYTES),
         }
@@ -294,9 +298,18 @@ impl Output {
 
     /// The values of the Set-Cookie headers that the response must carry, in order.
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
-        [Text::SetGroupCookie, Text::SetGroupCookieCors, Text::SetCookie, Text::SetCookieCors]
-            .into_iter()
-            .filter_map(|text| self.texts.str(text))
+        [
+            Text::SetGroupCookie,
+            Text::SetGroupCookieCors,
+            Text::SetCookie,
+            Text::SetCookieCors,
+            Text::AppCookie0,
+            Text::AppCookie1,
+            Text::AppCookie2,
+            Text::AppCookie3,
+        ]
+        .into_iter()
+        .filter_map(|text| self.texts.str(text))
     }
 
     /// Forgets all text; keeps the memory.
@@ -327,7 +340,15 @@ impl fmt::Debug for Output {
 pub(crate) struct Texts {
     text: Vec<u8>,
     parts: [Part; Part::COUNT],
+    /// The last date that was asked for: a busy thread asks for the same again and again.
+    date: (u64, [u8; DATE]),
 }
+
+/// The length of a date in HTTP.
+const DATE: usize = 29;
+
+/// The last second of the year 9999: what a date in HTTP can say.
+const LAST_S: u64 = 253_402_300_799;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
@@ -337,7 +358,7 @@ struct Part {
 }
 
 impl Part {
-    const COUNT: usize = 9;
+    const COUNT: usize = 13;
 }
 
 /// Names of the texts.
@@ -352,6 +373,10 @@ pub(crate) enum Text {
     SetCookieCors = 6,
     SetGroupCookie = 7,
     SetGroupCookieCors = 8,
+    AppCookie0 = 9,
+    AppCookie1 = 10,
+    AppCookie2 = 11,
+    AppCookie3 = 12,
 }
 
 /// The text does not fit; what was there before stays.
@@ -393,6 +418,21 @@ impl Texts {
         }
         self.text.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// The second `unix_s` as a date of HTTP: `Tue, 27 Feb 2024 11:21:53 GMT`.
+    pub(crate) fn date(&mut self, unix_s: u64) -> [u8; DATE] {
+        if self.date.0 != unix_s {
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_s.min(LAST_S));
+            let mut text = [0; DATE];
+            // Always of this length; whatever went wrong would leave blanks in it.
+            let _ = std::io::Write::write_fmt(
+                &mut &mut text[..],
+                format_args!("{}", httpdate::HttpDate::from(at)),
+            );
+            self.date = (unix_s, text);
+        }
+        self.date.1
     }
 
     /// How many bytes are written so far, of all texts.

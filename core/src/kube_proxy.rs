@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use crate::mix::mix;
 use crate::model::{NodePort, NodePortEndpoint, TrafficPolicy};
 use crate::time::Now;
 
@@ -72,7 +73,7 @@ impl KubeProxy {
             let elsewhere = local && !self.candidates(|_| true).is_empty();
             return if elsewhere { Hop::Dropped } else { Hop::Refused };
         }
-        let drawn = candidates.get((spread(entropy) % candidates.len() as u64) as usize);
+        let drawn = candidates.get((mix(entropy) % candidates.len() as u64) as usize);
         let chosen = match self.node_port.client_ip_affinity_seconds {
             Some(seconds) => self.sticky(node, client, now, seconds, &candidates, drawn.copied()),
             None => drawn.copied(),
@@ -125,13 +126,6 @@ impl KubeProxy {
         table.insert(key, (chosen, now.mono_ms));
         Some(chosen)
     }
-}
-
-/// Spreads weak entropy, as the selection does.
-fn spread(entropy: u64) -> u64 {
-    let z = (entropy ^ entropy >> 33).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let z = (z ^ z >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    z ^ z >> 33
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub mod local;
 #[cfg(feature = "manifest")]
 pub mod manifest;
 mod matcher;
+mod mix;
 pub mod model;
 mod options;
 mod request;

@@ -47,6 +47,8 @@ pub struct Options {
     /// K-21: how many wildcards [`Model::validate`](crate::model::Model::validate) accepts in a rule. Default 6,
     /// with a warning above 5: AWS's pages name both.
     pub wildcards_per_rule: usize,
+    /// K-22: `AWSALBAPP-n=_remove_` is set where an `app_cookie` group has nothing to store. Default true.
+    pub app_cookie_placeholders: bool,
     /// K-23: a gRPC path pattern `/package` also matches `/package.Service/Method`. Default false.
     pub grpc_path_prefix: bool,
     /// How large one compiled regex may become, in bytes. Default 1 MiB.
@@ -80,6 +82,7 @@ impl Default for Options {
             least_outstanding_tie: Tie::RoundRobin,
             cookie_expires_in_seven_days: true,
             wildcards_per_rule: 6,
+            app_cookie_placeholders: true,
             grpc_path_prefix: false,
             regex_size_limit: 1 << 20,
             availability_zone: None,

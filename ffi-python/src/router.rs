@@ -111,15 +111,25 @@ impl Router {
         &self,
         py: Python<'_>,
         decision: &Bound<'_, Decision>,
+        headers: &Bound<'_, PyTuple>,
         cookies: Vec<String>,
         moment: Moment,
         entropy: u64,
-    ) -> PyResult<Option<String>> {
+    ) -> PyResult<Vec<String>> {
+        // The items are kept alive by `pairs` while the views of them are used.
+        let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = headers.extract()?;
+        let mut lines = Vec::with_capacity(pairs.len());
+        for (name, value) in &pairs {
+            lines.push((bytes(name, "a header name")?, bytes(value, "a header value")?));
+        }
+        let unspecified = std::net::SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+        let request = Request::new(&b""[..], &b""[..], unspecified).header_bytes(&lines);
         OUTPUT.with(|output| {
             let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
             let sets = |name: &str| cookies.iter().any(|c| c == name);
-            self.router.app_cookie(&decision.get().decision, sets, now(moment), entropy, &mut output);
-            Ok(output.set_cookies().next().map(str::to_owned))
+            let decision = decision.get().decision;
+            self.router.app_cookie(&decision, &request, sets, now(moment), entropy, &mut output);
+            Ok(output.set_cookies().map(str::to_owned).collect())
         })
     }
 

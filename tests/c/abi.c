@@ -71,7 +71,7 @@ static void nulls(void) {
     CHECK(podway_router_report(NULL, &decision, PODWAY_OUTCOME_CLOSED, 0, NOW) == PODWAY_STATUS_NULL);
     CHECK(podway_router_reload(NULL, NULL, NOW, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_router_set_cookie_keys(NULL, NULL, 0, NULL) == PODWAY_STATUS_NULL);
-    CHECK(podway_router_app_cookie(NULL, &decision, NULL, 0, NOW, 0, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_app_cookie(NULL, &decision, &request, NULL, 0, NOW, 0, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_router_find_target(NULL, view("a"), view("b"), &number) == PODWAY_STATUS_NULL);
     CHECK(podway_router_set_target_health(NULL, 0, view("healthy"), NOW, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_router_target_name(NULL, 0, &text) == PODWAY_STATUS_NULL);

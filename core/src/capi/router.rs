@@ -208,14 +208,16 @@ pub unsafe extern "C" fn podway_router_set_cookie_keys(
 }
 
 /// To be called when the response to a forward comes in, where its target group has stickiness of type
-/// app_cookie: `cookies` are the names of the cookies that the response sets. What the load balancer adds
-/// is then in podway_output_set_cookie; without that type there is nothing.
+/// app_cookie: `request` is the one that was decided (its headers Cookie, Origin and User-Agent count),
+/// `cookies` are the names of the cookies that the response sets. What the load balancer adds is then in
+/// podway_output_set_cookie; without that type there is nothing.
 ///
 /// The router may be used from many threads at once; `output` belongs to one call at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn podway_router_app_cookie(
     router: *const podway_router,
     decision: *const podway_decision,
+    request: *const podway_request,
     cookies: *const podway_str,
     cookie_count: usize,
     now: podway_now,
@@ -230,13 +232,15 @@ pub unsafe extern "C" fn podway_router_app_cookie(
             (alive(router)?, copied(decision)?, output, array(cookies, cookie_count)?)
         };
         let decision = plain.get().ok_or(podway_status::Argument)?;
+        // SAFETY: NULL or as large as its `struct_size`, with views that are valid for this call.
+        let request = unsafe { View::new(request)? };
         for view in views {
             // SAFETY: valid for this call, says the caller.
             unsafe { view.bytes()? };
         }
         // SAFETY: checked above, and valid for this call, says the caller.
         let sets = |name: &str| views.iter().any(|v| unsafe { v.bytes() } == Ok(name.as_bytes()));
-        router.app_cookie(&decision, sets, now.into(), entropy, &mut output.output);
+        router.app_cookie(&decision, &request, sets, now.into(), entropy, &mut output.output);
         Ok(())
     })
 }

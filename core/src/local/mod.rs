@@ -223,12 +223,9 @@ fn node_ports(objects: &mut Objects) {
     }
 }
 
-/// FNV-1a: the same at every run, which is all that is asked of it.
+/// A number for names that is the same at every run, which is all that is asked of it.
 fn fingerprint(texts: &[&str]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in texts.iter().flat_map(|t| t.bytes().chain([0])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    let hash = crate::mix::fnv(texts);
     hash ^ hash >> 31
 }
 

@@ -1,7 +1,9 @@
 //! The one handle: a compiled model with the state of its targets. Decisions read one snapshot, swapped as
 //! a whole; everything that moves states takes a lock that decisions never take.
 
+mod app_cookie;
 mod decide;
+mod forward;
 mod info;
 mod reload;
 mod schedule;

@@ -37,12 +37,3 @@ pub(crate) fn target<'a>(
         Algorithm::WeightedRandom => state.at((entropy % u64::from(count)) as u32),
     }
 }
-
-/// Spreads the bits of entropy that may be as weak as a counter (splitmix64).
-#[inline]
-pub(crate) fn mix(entropy: u64) -> u64 {
-    let mut z = entropy.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
-}

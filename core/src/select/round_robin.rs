@@ -25,7 +25,7 @@ pub(super) fn ramped<'a>(
         let share = elapsed * 1000 / duration_ms.max(1);
         // K-14: at the foot the share is one second's worth.
         let floor = options.slow_start_floor.map_or(1_000_000 / duration_ms.max(1), u64::from);
-        chance = super::mix(chance);
+        chance = crate::mix::mix(chance);
         if chance % 1000 < share.max(floor) {
             return Some(target);
         }

@@ -52,7 +52,7 @@ mod tests {
         let f = forward(&[(0, 10), (1, 30)]);
         let mut counts = [0u32; 2];
         for n in 0..30_000 {
-            if let Weighted::Group(g) = group(&f, ZeroWeights::Unavailable, super::super::mix(n)) {
+            if let Weighted::Group(g) = group(&f, ZeroWeights::Unavailable, crate::mix::mix(n)) {
                 counts[g as usize] += 1;
             }
         }

@@ -4,6 +4,8 @@
 mod header;
 mod seal;
 
-pub(crate) use header::{Cookie, scan, write};
+pub(crate) use header::{
+    APPLICATION, Cookie, REMOVE, SameSite, TICKETS, application, finish, knows_same_site, scan, write,
+};
 pub use seal::KeyRing;
-pub(crate) use seal::{Kind, Ticket};
+pub(crate) use seal::{Kind, Ticket, VALUE, group_tag};

@@ -242,15 +242,19 @@ class Router:
     def app_cookie(
         self,
         decision: Decision,
+        headers: Headers,
         cookies: Iterable[str],
         *,
         now: Now | None = None,
         entropy: int | None = None,
-    ) -> str | None:
-        """For stickiness of type `app_cookie`: given the names of the cookies that the target's response
-        sets, the value of the Set-Cookie header that the load balancer adds."""
+    ) -> list[str]:
+        """For stickiness of type `app_cookie`: given the headers of the request and the names of the cookies
+        that the target's response sets, the values of the Set-Cookie headers that the load balancer adds."""
+        if isinstance(headers, Mapping):
+            headers = headers.items()
         return self._router.app_cookie(
             decision,
+            tuple(headers),
             list(cookies),
             _now() if now is None else now,
             getrandbits(64) if entropy is None else entropy,
