@@ -1,7 +1,9 @@
 //! What was decided: small `Copy` values made of ids, and the buffer that text is written into.
 
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::model::Priority;
 
@@ -242,13 +244,17 @@ pub enum Outcome {
 /// The text that belongs to a decision, written by `Router::decide`.
 ///
 /// Allocates when it is made and never again: one of them serves any number of decisions, one at a time.
-/// Every `decide` empties it first.
+/// Every `decide` empties it first. It keeps the compiled model that its last decision read alive until it
+/// decides again or is dropped.
 pub struct Output {
     pub(crate) texts: Texts,
     /// The path as rules see it, where it is not the path as sent.
     pub(crate) path: Vec<u8>,
     /// Path and query in one piece, for rewrites.
     pub(crate) joined: Vec<u8>,
+    /// What the last decision read: the next one reads it again, if it is still the router's latest, and
+    /// touches nothing that other threads touch.
+    pub(crate) seen: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// How much text one decision can hold: a Location of 8 KiB and all of the cookies, with room to spare.
@@ -263,11 +269,13 @@ impl Output {
         Output {
             texts: Texts {
                 text: Vec::with_capacity(TEXT_BYTES),
-                parts: [Part::default(); Part::COUNT],
+                parts: [(0, 0); Texts::COUNT],
+                present: 0,
                 date: (u64::MAX, [0; DATE]),
             },
             path: Vec::with_capacity(TARGET_BYTES),
             joined: Vec::with_capacity(TARGET_BYTES),
+            seen: None,
         }
     }
 
@@ -313,9 +321,10 @@ impl Output {
     }
 
     /// Forgets all text; keeps the memory.
+    #[inline]
     pub fn clear(&mut self) {
         self.texts.text.clear();
-        self.texts.parts = [Part::default(); Part::COUNT];
+        self.texts.present = 0;
     }
 }
 
@@ -339,7 +348,10 @@ impl fmt::Debug for Output {
 /// The texts of an [`Output`], one behind the other in one buffer that never grows.
 pub(crate) struct Texts {
     text: Vec<u8>,
-    parts: [Part; Part::COUNT],
+    /// Where each text starts and ends.
+    parts: [(u32, u32); Texts::COUNT],
+    /// A bit for each text that is there.
+    present: u16,
     /// The last date that was asked for: a busy thread asks for the same again and again.
     date: (u64, [u8; DATE]),
 }
@@ -349,17 +361,6 @@ const DATE: usize = 29;
 
 /// The last second of the year 9999: what a date in HTTP can say.
 const LAST_S: u64 = 253_402_300_799;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    start: u32,
-    end: u32,
-    set: bool,
-}
-
-impl Part {
-    const COUNT: usize = 13;
-}
 
 /// Names of the texts.
 #[derive(Clone, Copy, Debug)]
@@ -379,15 +380,23 @@ pub(crate) enum Text {
     AppCookie3 = 12,
 }
 
+impl Text {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
 /// The text does not fit; what was there before stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl Texts {
+    const COUNT: usize = 13;
+
     #[inline]
     pub(crate) fn get(&self, text: Text) -> Option<&[u8]> {
-        let part = self.parts.get(text as usize)?;
-        if part.set { self.text.get(part.start as usize..part.end as usize) } else { None }
+        let (start, end) = *self.parts.get(text as usize)?;
+        if self.present & text.bit() != 0 { self.text.get(start as usize..end as usize) } else { None }
     }
 
     fn str(&self, text: Text) -> Option<&str> {
@@ -405,8 +414,9 @@ impl Texts {
     /// Starts to write `text`; whatever is pushed until `end` belongs to it.
     pub(crate) fn begin(&mut self, text: Text) {
         let at = self.text.len() as u32;
+        self.present &= !text.bit();
         if let Some(part) = self.parts.get_mut(text as usize) {
-            *part = Part { start: at, end: at, set: false };
+            *part = (at, at);
         }
     }
 
@@ -450,9 +460,9 @@ impl Texts {
         let end = self.text.len() as u32;
         match self.parts.get_mut(text as usize) {
             Some(part) => {
-                part.end = end;
-                part.set = true;
-                (end - part.start) as usize
+                part.1 = end;
+                self.present |= text.bit();
+                (end - part.0) as usize
             }
             None => 0,
         }
@@ -460,8 +470,6 @@ impl Texts {
 
     /// Takes a text back, so that it is absent.
     pub(crate) fn unset(&mut self, text: Text) {
-        if let Some(part) = self.parts.get_mut(text as usize) {
-            part.set = false;
-        }
+        self.present &= !text.bit();
     }
 }

@@ -1,48 +1,65 @@
 //! Builds the [`Index`]: where each rule stands, and the tries in flat arrays.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::conditions::{globs, residual};
 use crate::error::Diagnostic;
 use crate::matcher::{Case, Condition, Glob, literal_head};
 use crate::model::RuleCondition;
 use crate::options::Options;
-use crate::table::{Entry, HostMap, Index, Node};
+use crate::table::{Asks, Entry, HostMap, Index, NONE, Node};
 
 /// A rule with more hosts times paths than this stands under its hosts only, and its paths are asked.
 const PLACES: usize = 4096;
 
-/// Where in a trie an entry stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    head: Vec<u8>,
-    exact: bool,
-}
-
-/// The entries of a head: of patterns that are exactly it, and of those that go on.
-type Lists = (Vec<Entry>, Vec<Entry>);
-
-/// The tries before they are flattened: lists by head.
-type Trie = BTreeMap<Vec<u8>, Lists>;
-
 /// A place for a host.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum HostKey {
     Exact(Vec<u8>),
     Suffix(Vec<u8>),
     Any,
 }
 
+/// A rule under a host and a head.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// An index into `Builder::hosts`.
+    host: u32,
+    /// A range of `Builder::heads`.
+    head: (u32, u32),
+    /// Whether the pattern is exactly the head, or goes on after it.
+    exact: bool,
+    entry: Entry,
+}
+
+/// A head of a rule's paths, and what is left to ask there.
+struct Head<'a> {
+    text: &'a str,
+    exact: bool,
+    check: Option<u32>,
+}
+
 pub(super) struct Builder<'a> {
     options: &'a Options,
-    tries: BTreeMap<HostKey, Trie>,
+    host_numbers: HashMap<HostKey, u32>,
+    hosts: Vec<HostKey>,
+    heads: Vec<u8>,
+    places: Vec<Place>,
     checks: Vec<u32>,
     conditions: Vec<Condition>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(options: &'a Options) -> Self {
-        Builder { options, tries: BTreeMap::new(), checks: Vec::new(), conditions: Vec::new() }
+        Builder {
+            options,
+            host_numbers: HashMap::new(),
+            hosts: Vec::new(),
+            heads: Vec::new(),
+            places: Vec::new(),
+            checks: Vec::new(),
+            conditions: Vec::new(),
+        }
     }
 
     /// Adds a rule; rules come in the order of their ranks.
@@ -87,19 +104,19 @@ impl<'a> Builder<'a> {
             others.push(self.condition(all));
         }
         let shared = self.check_list(&others);
-        for (host, host_check) in self.host_places(hosts) {
-            for (key, path_check) in self.path_places(paths) {
-                let checks = if host_check.is_none() && path_check.is_none() {
+        let heads = self.path_heads(paths);
+        for (host, host_check) in self.host_keys(hosts) {
+            for head in &heads {
+                let checks = if host_check.is_none() && head.check.is_none() {
                     shared
                 } else {
                     let list: Vec<u32> =
-                        host_check.iter().chain(&path_check).chain(&others).copied().collect();
+                        host_check.iter().chain(&head.check).chain(&others).copied().collect();
                     self.check_list(&list)
                 };
+                let text = append(&mut self.heads, head.text.as_bytes());
                 let entry = Entry { rank, checks };
-                let lists = self.tries.entry(host.clone()).or_default().entry(key.head).or_default();
-                let list = if key.exact { &mut lists.0 } else { &mut lists.1 };
-                list.push(entry);
+                self.places.push(Place { host, head: text, exact: head.exact, entry });
             }
         }
         Ok(())
@@ -111,18 +128,25 @@ impl<'a> Builder<'a> {
     }
 
     fn check_list(&mut self, list: &[u32]) -> (u32, u32) {
-        let start = self.checks.len() as u32;
-        self.checks.extend_from_slice(list);
-        (start, self.checks.len() as u32)
+        append(&mut self.checks, list)
     }
 
-    /// The places of a rule's hosts, and what is left to ask there.
-    fn host_places(&mut self, hosts: Option<&[String]>) -> Vec<(HostKey, Option<u32>)> {
-        let Some(values) = hosts else { return vec![(HostKey::Any, None)] };
+    fn host_number(&mut self, key: HostKey) -> u32 {
+        let next = self.hosts.len() as u32;
+        let number = *self.host_numbers.entry(key.clone()).or_insert(next);
+        if number == next {
+            self.hosts.push(key);
+        }
+        number
+    }
+
+    /// The numbers of a rule's hosts, and what is left to ask there.
+    fn host_keys(&mut self, hosts: Option<&[String]>) -> Vec<(u32, Option<u32>)> {
+        let Some(values) = hosts else { return vec![(self.host_number(HostKey::Any), None)] };
         let mut out = Vec::new();
         for value in values {
             let lower = value.to_ascii_lowercase();
-            out.push(match lower.strip_prefix('*') {
+            let (key, check) = match lower.strip_prefix('*') {
                 _ if !lower.contains(['*', '?']) => (HostKey::Exact(lower.into_bytes()), None),
                 Some(suffix) if suffix.starts_with('.') && !suffix.contains(['*', '?']) => {
                     (HostKey::Suffix(suffix.as_bytes().to_vec()), None)
@@ -131,43 +155,51 @@ impl<'a> Builder<'a> {
                     let glob = Condition::HostGlobs(vec![Glob::new(value, Case::Insensitive)]);
                     (HostKey::Any, Some(self.condition(glob)))
                 }
-            });
+            };
+            out.push((self.host_number(key), check));
         }
         out
     }
 
-    /// The places of a rule's paths, and what is left to ask there.
-    fn path_places(&mut self, paths: Option<&[String]>) -> Vec<(Key, Option<u32>)> {
-        let prefix = |head: &str| Key { head: head.as_bytes().to_vec(), exact: false };
-        let Some(values) = paths else { return vec![(prefix(""), None)] };
+    /// The heads of a rule's paths.
+    fn path_heads<'v>(&mut self, paths: Option<&'v [String]>) -> Vec<Head<'v>> {
+        let Some(values) = paths else { return vec![Head { text: "", exact: false, check: None }] };
         let mut out = Vec::new();
         for value in values {
-            match literal_head(value) {
-                (head, "") => out.push((Key { head: head.as_bytes().to_vec(), exact: true }, None)),
-                (head, "*") => out.push((prefix(head), None)),
-                (head, _) => {
-                    let glob = Condition::PathGlobs(vec![Glob::new(value, Case::Sensitive)]);
-                    let check = self.condition(glob);
-                    out.push((prefix(head), Some(check)));
-                }
-            }
+            let (text, rest) = literal_head(value);
+            let check = match rest {
+                "" | "*" => None,
+                _ => Some(self.condition(Condition::PathGlobs(vec![Glob::new(value, Case::Sensitive)]))),
+            };
+            out.push(Head { text, exact: rest.is_empty(), check });
         }
         out
     }
 
-    pub(super) fn build(self) -> Index {
+    pub(super) fn build(mut self) -> Index {
+        let heads = std::mem::take(&mut self.heads);
+        let head =
+            |place: &Place| heads.get(place.head.0 as usize..place.head.1 as usize).unwrap_or_default();
+        // Stable, so that the places of a head stay in the order of their ranks.
+        self.places.sort_by(|a, b| (a.host, head(a), a.exact).cmp(&(b.host, head(b), b.exact)));
         let mut index = Index { checks: self.checks, conditions: self.conditions, ..Index::default() };
         let (mut hosts, mut suffixes) = (Vec::new(), Vec::new());
-        for (host, trie) in self.tries {
-            let root = flatten(&mut index, trie);
-            match host {
-                HostKey::Exact(name) => hosts.push((name, root)),
-                HostKey::Suffix(name) => suffixes.push((name, root)),
-                HostKey::Any => index.any_host = Some(root),
+        for places in self.places.chunk_by(|a, b| a.host == b.host) {
+            let keys: Vec<(&[u8], &[Place])> = places
+                .chunk_by(|a, b| head(a) == head(b))
+                .filter_map(|p| Some((head(p.first()?), p)))
+                .collect();
+            let root = flatten(&mut index, &keys);
+            match places.first().and_then(|p| self.hosts.get(p.host as usize)) {
+                Some(HostKey::Exact(name)) => hosts.push((name.as_slice(), root)),
+                Some(HostKey::Suffix(name)) => suffixes.push((name.as_slice(), root)),
+                Some(HostKey::Any) => index.any_host = Some(root),
+                None => {}
             }
         }
-        index.hosts = HostMap::new(hosts.iter().map(|(name, root)| (name.as_slice(), *root)));
-        index.suffixes = HostMap::new(suffixes.iter().map(|(name, root)| (name.as_slice(), *root)));
+        index.hosts = HostMap::new(hosts.into_iter());
+        index.suffixes = HostMap::new(suffixes.into_iter());
+        index.shrink();
         index
     }
 }
@@ -180,34 +212,34 @@ struct Task {
     depth: usize,
 }
 
-/// Lays a trie out in the index's arrays; gives back its root. Keys are sorted, so the keys of a subtree
-/// are neighbours and the first and the last of them tell what all share. A stack of our own: heads may be
-/// as deep as the configuration is long.
-fn flatten(index: &mut Index, trie: Trie) -> u32 {
-    let keys: Vec<(Vec<u8>, Lists)> = trie.into_iter().collect();
+/// Lays the trie of a host out in the index's arrays; gives back its root. Keys are sorted, so the keys of
+/// a subtree are neighbours and the first and the last of them tell what all share. A stack of our own:
+/// heads may be as deep as the configuration is long.
+fn flatten(index: &mut Index, keys: &[(&[u8], &[Place])]) -> u32 {
     let root = index.nodes.len();
-    index.nodes.push(Node::default());
+    push_node(index, 0);
     let mut tasks = vec![Task { node: root, from: 0, to: keys.len(), depth: 0 }];
     while let Some(Task { node, from, to, depth }) = tasks.pop() {
         let Some(all) = keys.get(from..to) else { continue };
         let (Some((first, _)), Some((last, _))) = (all.first(), all.last()) else { continue };
-        let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-        // The root has no label: what its keys share belongs to a child, or stands at the root itself.
-        let end = if node == root && depth == 0 && !first.is_empty() { 0 } else { shared };
-        let mut built = Node {
-            label: bytes(&mut index.labels, first.get(depth..end).unwrap_or_default()),
-            ..Node::default()
-        };
+        let end = first.iter().zip(*last).take_while(|(a, b)| a == b).count();
+        let mut built =
+            Node { label: append(&mut index.labels, first.get(depth..end).unwrap_or_default()), ..EMPTY };
+        built.label.1 -= built.label.0;
         let mut at = from;
         if first.len() == end {
-            if let Some((_, (exact, prefix))) = keys.get(at) {
-                built.exact = list(&mut index.entries, exact);
-                built.prefix = list(&mut index.entries, prefix);
+            let here = keys.get(at).map(|(_, places)| *places).unwrap_or_default();
+            let (exact, prefix): (Vec<&Place>, Vec<&Place>) = here.iter().partition(|p| p.exact);
+            let mut asks = Asks::default();
+            (built.exact, asks.exact) = list(&mut index.entries, &exact);
+            (built.prefix, asks.prefix) = list(&mut index.entries, &prefix);
+            if asks.exact.0 < asks.exact.1 || asks.prefix.0 < asks.prefix.1 {
+                built.asks = index.asks.len() as u32;
+                index.asks.push(asks);
             }
             at += 1;
         }
-        let start = index.children.len() as u32;
-        let mut groups = Vec::new();
+        built.first_child = index.nodes.len() as u32;
         while at < to {
             let byte = keys.get(at).and_then(|(k, _)| k.get(end)).copied().unwrap_or_default();
             let group_from = at;
@@ -215,16 +247,10 @@ fn flatten(index: &mut Index, trie: Trie) -> u32 {
                 at += 1;
             }
             at = at.max(group_from + 1);
-            groups.push((byte, group_from, at));
+            tasks.push(Task { node: index.nodes.len(), from: group_from, to: at, depth: end + 1 });
+            push_node(index, byte);
         }
-        for (byte, group_from, group_to) in groups {
-            let child = index.nodes.len();
-            index.nodes.push(Node::default());
-            index.child_bytes.push(byte);
-            index.children.push(child as u32);
-            tasks.push(Task { node: child, from: group_from, to: group_to, depth: end });
-        }
-        built.children = (start, index.children.len() as u32);
+        built.children = index.nodes.len() as u32 - built.first_child;
         if let Some(slot) = index.nodes.get_mut(node) {
             *slot = built;
         }
@@ -232,14 +258,29 @@ fn flatten(index: &mut Index, trie: Trie) -> u32 {
     root as u32
 }
 
-fn bytes(all: &mut Vec<u8>, more: &[u8]) -> (u32, u32) {
-    let start = all.len() as u32;
-    all.extend_from_slice(more);
-    (start, all.len() as u32)
+const EMPTY: Node =
+    Node { label: (0, 0), first_child: 0, children: 0, exact: NONE, prefix: NONE, asks: NONE };
+
+fn push_node(index: &mut Index, first_byte: u8) {
+    index.nodes.push(EMPTY);
+    index.first_bytes.push(first_byte);
 }
 
-/// Entries came in rank order; a rule that stands twice at one place needs to be asked once per check list.
-fn list(all: &mut Vec<Entry>, more: &[Entry]) -> (u32, u32) {
+/// The first rule of a list that needs no asking, and those before it, which do. What comes after it can
+/// never win here and is left out.
+fn list(entries: &mut Vec<Entry>, places: &[&Place]) -> (u32, (u32, u32)) {
+    let start = entries.len() as u32;
+    for Place { entry, .. } in places {
+        if entry.checks.0 == entry.checks.1 {
+            return (entry.rank, (start, entries.len() as u32));
+        }
+        entries.push(*entry);
+    }
+    (NONE, (start, entries.len() as u32))
+}
+
+/// Appends `more` and tells where it stands.
+fn append<T: Copy>(all: &mut Vec<T>, more: &[T]) -> (u32, u32) {
     let start = all.len() as u32;
     all.extend_from_slice(more);
     (start, all.len() as u32)

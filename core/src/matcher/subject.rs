@@ -1,6 +1,8 @@
 //! The request taken apart once: host, path, query; the path normalised as rules see it
 //! (spec: dataplane §1.5.1, §1.6). Borrowed from the request where nothing changes, else from a buffer.
 
+use memchr::{memchr, memchr2};
+
 use crate::options::{Options, PathDecode};
 use crate::request::RequestView;
 
@@ -32,10 +34,16 @@ impl<'a> Subject<'a> {
         let target = request.target();
         let (authority, rest) = split_absolute(target);
         let host = authority.or_else(|| request.host());
-        let rest = rest.split(|b| *b == b'#').next().unwrap_or_default();
-        let (path, query) = match memchr(b'?', rest) {
-            Some(at) => (rest.get(..at).unwrap_or_default(), rest.get(at + 1..)),
+        let (path, query) = match memchr2(b'?', b'#', rest) {
             None => (rest, None),
+            Some(at) => {
+                let (path, tail) = rest.split_at_checked(at).unwrap_or((rest, b""));
+                let query = tail.strip_prefix(b"?").map(|query| match memchr(b'#', query) {
+                    Some(end) => query.get(..end).unwrap_or_default(),
+                    None => query,
+                });
+                (path, query)
+            }
         };
         let sent_path = if path.is_empty() && authority.is_some() { &b"/"[..] } else { path };
         let path = if sent_path == b"*" || plain(sent_path, options) {
@@ -98,13 +106,13 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// `name:port` without the port; the colons of a bracketed IPv6 address are not one.
+/// `name:port` without the port: digits at the end after a colon. The colons of a bracketed IPv6 address
+/// are not one.
 #[inline]
 pub(crate) fn without_port(host: &[u8]) -> &[u8] {
-    match host.iter().rposition(|b| *b == b':' || *b == b']') {
-        Some(at) if host.get(at) == Some(&b':') => host.get(..at).unwrap_or(host),
-        _ => host,
-    }
+    let digits = host.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let name = host.get(..host.len() - digits).unwrap_or(host);
+    name.strip_suffix(b":").unwrap_or(host)
 }
 
 /// `http://authority/rest` taken apart; any other target is all rest.
@@ -126,14 +134,14 @@ fn split_absolute(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
     (None, target)
 }
 
-#[inline]
-fn memchr(byte: u8, text: &[u8]) -> Option<usize> {
-    text.iter().position(|b| *b == byte)
-}
-
-/// Whether normalisation would leave the path as it is: the usual case, found in one pass.
+/// Whether normalisation would leave the path as it is: the usual case.
 #[inline]
 fn plain(path: &[u8], options: &Options) -> bool {
+    // Escapes and dots are all that the defaults change anything about, and most paths have neither.
+    (memchr2(b'%', b'.', path).is_none() && !options.path_merge_slashes) || plain_bytes(path, options)
+}
+
+fn plain_bytes(path: &[u8], options: &Options) -> bool {
     let mut before = 0;
     for byte in path {
         match byte {
@@ -279,5 +287,9 @@ mod tests {
         assert_eq!(without_port(b"[::1]:80"), b"[::1]");
         assert_eq!(without_port(b"[::1]"), b"[::1]");
         assert_eq!(without_port(b"a.com"), b"a.com");
+        assert_eq!(without_port(b"10.0.0.1"), b"10.0.0.1");
+        assert_eq!(without_port(b"a.com:"), b"a.com");
+        assert_eq!(without_port(b"a.com:http"), b"a.com:http");
+        assert_eq!(without_port(b""), b"");
     }
 }

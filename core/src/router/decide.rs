@@ -7,7 +7,7 @@ use crate::decision::{Decision, ListenerId, Output, Reason, Verdict};
 use crate::mix::mix;
 use crate::model::Protocol;
 use crate::request::RequestView;
-use crate::table::Routing;
+use crate::table::{Buffers, Routing};
 use crate::time::Now;
 
 impl Router {
@@ -26,22 +26,24 @@ impl Router {
         output: &mut Output,
     ) -> Decision {
         output.clear();
-        let snapshot = self.snapshot.load();
-        let place = snapshot.listeners.get(listener.0 as usize).copied().flatten();
-        let Some(place) = place.map(|p| p as usize) else {
+        let Output { texts, path, joined, seen } = output;
+        let snapshot = self.latest(seen);
+        let place = snapshot.and_then(|s| s.listeners.get(listener.0 as usize).copied().flatten());
+        let (Some(snapshot), Some(place)) = (snapshot, place.map(|p| p as usize)) else {
             return Decision {
                 priority: None,
                 authenticate: None,
                 verdict: Verdict::Error { status: 503, reason: Reason::NoListener },
             };
         };
-        let evaluated = snapshot.table.evaluate(place, request, &snapshot.options, output);
+        let buffers = Buffers { texts: &mut *texts, path, joined };
+        let evaluated = snapshot.table.evaluate(place, request, &snapshot.options, buffers);
         let verdict = match evaluated.routing {
             Routing::Forward(forward) => {
                 let secure =
                     snapshot.table.listeners.get(place).is_some_and(|l| l.protocol == Protocol::Https);
                 let moment = Moment { now, entropy: mix(entropy), secure };
-                snapshot.forward(forward, request, moment, &mut output.texts)
+                snapshot.forward(forward, request, moment, texts)
             }
             Routing::Redirect { status } => Verdict::Redirect { status },
             Routing::FixedResponse { status } => Verdict::FixedResponse { status },

@@ -8,8 +8,9 @@ mod info;
 mod reload;
 mod schedule;
 
+use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -59,6 +60,9 @@ use crate::time::Now;
 #[derive(Debug)]
 pub struct Router {
     snapshot: ArcSwap<Snapshot>,
+    /// The address of what `snapshot` holds, to compare and nothing else: a decision that has seen the same
+    /// snapshot before need not count itself as its reader.
+    latest: AtomicUsize,
     cold: Mutex<Cold>,
     late_reports: AtomicU64,
 }
@@ -95,6 +99,15 @@ struct Cold {
     registry: Registry,
     schedule: Schedule,
     events: VecDeque<HealthEvent>,
+    /// Snapshots that were replaced while somebody may still read them. They are freed here, by the verbs
+    /// that may free, and not by the last decision that lets go of them.
+    replaced: Vec<Arc<Snapshot>>,
+}
+
+impl Cold {
+    fn free_replaced(&mut self) {
+        self.replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
 }
 
 impl Router {
@@ -104,11 +117,17 @@ impl Router {
     /// [`Error::Model`] with everything that cannot be decided (an unusable regex, two rules with one
     /// priority); with [`Options::strict`] with everything the ELBv2 API would refuse.
     pub fn new(model: &Model, options: Options, keys: KeyRing, now: Now) -> Result<Self, Error> {
-        let mut cold =
-            Cold { registry: Registry::default(), schedule: Schedule::default(), events: VecDeque::new() };
+        let mut cold = Cold {
+            registry: Registry::default(),
+            schedule: Schedule::default(),
+            events: VecDeque::new(),
+            replaced: Vec::new(),
+        };
         let snapshot = reload::snapshot(model, Arc::new(options), Arc::new(keys), None, &mut cold, now)?;
+        let snapshot = Arc::new(snapshot);
         Ok(Router {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            latest: AtomicUsize::new(Arc::as_ptr(&snapshot).addr()),
+            snapshot: ArcSwap::new(snapshot),
             cold: Mutex::new(cold),
             late_reports: AtomicU64::new(0),
         })
@@ -125,17 +144,17 @@ impl Router {
         let before = self.snapshot.load_full();
         let (options, keys) = (before.options.clone(), before.keys.clone());
         let after = reload::snapshot(model, options, keys, Some(&before), &mut cold, now)?;
-        self.snapshot.store(Arc::new(after));
+        self.publish(&mut cold, after);
         Ok(())
     }
 
     /// Replaces the cookie keys. Cookies sealed with a key that is not in the ring are not honoured any
     /// more; keep the previous ones in it for as long as a session may last.
     pub fn set_keys(&self, keys: KeyRing) {
-        let _cold = self.cold(); // so that a reload at the same time does not bring the old keys back
+        let mut cold = self.cold(); // so that a reload at the same time does not bring the old keys back
         let mut snapshot = Snapshot::clone(&self.snapshot.load());
         snapshot.keys = Arc::new(keys);
-        self.snapshot.store(Arc::new(snapshot));
+        self.publish(&mut cold, snapshot);
     }
 
     /// Settles a forward: owed exactly once for each, whatever became of the request. A report for a
@@ -160,8 +179,9 @@ impl Router {
         let mut cold = self.cold();
         let snapshot = self.snapshot.load_full();
         if let Some(changed) = reload::drained(&snapshot, &mut cold, now) {
-            self.snapshot.store(Arc::new(changed));
+            self.publish(&mut cold, changed);
         }
+        cold.free_replaced();
         let next = schedule::due(&snapshot, &mut cold, now, probes);
         next.min(cold.registry.next_drained())
     }
@@ -188,6 +208,27 @@ impl Router {
         };
         snapshot.change(&mut cold, slot, group, now, |machine| machine.set(health));
         Ok(())
+    }
+
+    /// Makes `snapshot` the one that decisions read from now on.
+    fn publish(&self, cold: &mut Cold, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let address = Arc::as_ptr(&snapshot).addr();
+        let before = self.snapshot.swap(snapshot);
+        self.latest.store(address, Ordering::Release);
+        cold.free_replaced();
+        cold.replaced.push(before);
+    }
+
+    /// The latest snapshot, which `seen` holds on to. What it holds already cannot be another one at the
+    /// same address.
+    #[inline]
+    fn latest<'o>(&self, seen: &'o mut Option<Arc<dyn Any + Send + Sync>>) -> Option<&'o Snapshot> {
+        let latest = self.latest.load(Ordering::Acquire);
+        if seen.as_ref().is_none_or(|s| Arc::as_ptr(s).cast::<()>().addr() != latest) {
+            *seen = Some(self.snapshot.load_full());
+        }
+        seen.as_ref()?.downcast_ref()
     }
 
     fn cold(&self) -> MutexGuard<'_, Cold> {

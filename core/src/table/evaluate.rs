@@ -1,7 +1,7 @@
 //! From a request to a rule and what it says (spec: dataplane §1.1 rows 4 and 5).
 
 use super::{RuleEntry, Table, Terminal};
-use crate::decision::{Authenticate, Full, Output, Reason};
+use crate::decision::{Authenticate, Full, Reason, Texts};
 use crate::matcher::{BadTarget, Subject};
 use crate::model::Priority;
 use crate::options::Options;
@@ -33,15 +33,24 @@ pub(crate) enum Routing {
     },
 }
 
+/// What an evaluation writes into; belongs to the caller's `Output`.
+pub(crate) struct Buffers<'o> {
+    pub(crate) texts: &'o mut Texts,
+    /// The path as rules see it, where it is not the path as sent.
+    pub(crate) path: &'o mut Vec<u8>,
+    /// Path and query in one piece, for rewrites.
+    pub(crate) joined: &'o mut Vec<u8>,
+}
+
 impl Table {
-    /// Finds the rule and writes what its action says into `output`.
+    /// Finds the rule and writes what its action says into `buffers`.
     #[inline]
     pub(crate) fn evaluate<R: RequestView>(
         &self,
         listener: usize,
         request: &R,
         options: &Options,
-        output: &mut Output,
+        buffers: Buffers<'_>,
     ) -> Evaluated {
         let refuse = |status, reason| Evaluated {
             priority: None,
@@ -54,7 +63,7 @@ impl Table {
         if request.method() == b"TRACE" {
             return refuse(405, Reason::MethodNotAllowed);
         }
-        let Output { texts, path, joined } = output;
+        let Buffers { texts, path, joined } = buffers;
         let subject = match Subject::new(request, options, path) {
             Ok(subject) => subject,
             Err(BadTarget) => return refuse(400, Reason::BadUri),

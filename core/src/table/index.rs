@@ -2,15 +2,15 @@
 //!
 //! A rule stands under each of its hosts (exact, by suffix for `*.example.com`, or any) and there in a
 //! radix trie of the literal heads of its path patterns. A walk down the trie meets every pattern whose
-//! head the path starts with; what an entry's place does not prove (globs, regexes, headers, …) is asked
-//! as a check. Each list is sorted by rank, so the first entry that holds ends it.
+//! head the path starts with. What a place does not prove (globs, regexes, headers, …) is asked as a check,
+//! and only of rules that would come before the best one that needs no asking.
 
 use crate::matcher::{Condition, Subject};
 use crate::options::Options;
 use crate::request::RequestView;
 
-/// The rank of no rule.
-const NONE: u32 = u32::MAX;
+/// The rank, or the number, of nothing.
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The index of one listener. Arrays only: nothing is chased but numbers.
 #[derive(Debug, Default)]
@@ -22,10 +22,12 @@ pub(crate) struct Index {
     /// The trie of rules for any host.
     pub(crate) any_host: Option<u32>,
     pub(crate) nodes: Vec<Node>,
+    /// By node number: the byte that leads to the node from its parent. The children of a node are
+    /// neighbours, so theirs are too.
+    pub(crate) first_bytes: Vec<u8>,
     pub(crate) labels: Vec<u8>,
-    /// First bytes of the children's labels, and beside them the children.
-    pub(crate) child_bytes: Vec<u8>,
-    pub(crate) children: Vec<u32>,
+    /// Lists that nodes refer to.
+    pub(crate) asks: Vec<Asks>,
     pub(crate) entries: Vec<Entry>,
     /// Lists of condition numbers that entries refer to.
     pub(crate) checks: Vec<u32>,
@@ -33,30 +35,65 @@ pub(crate) struct Index {
 }
 
 /// A node of a trie. The bytes from its root down to it are a head that patterns share.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
+    /// What follows the byte that leads here: a place in `Index::labels` and a length.
     pub(crate) label: (u32, u32),
-    pub(crate) children: (u32, u32),
-    /// Entries whose pattern is exactly the head.
-    pub(crate) exact: (u32, u32),
-    /// Entries whose pattern goes on after the head.
-    pub(crate) prefix: (u32, u32),
+    pub(crate) first_child: u32,
+    pub(crate) children: u32,
+    /// The lowest rank whose pattern is exactly the head, of those that need no asking.
+    pub(crate) exact: u32,
+    /// The same of those whose pattern is the head and a `*`.
+    pub(crate) prefix: u32,
+    /// An index into `Index::asks`, or [`NONE`].
+    pub(crate) asks: u32,
 }
 
-/// A rule at a place of the index.
+/// Rules at a node that have to be asked, in the order of their ranks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asks {
+    /// A range of `Index::entries`: rules whose pattern goes on after the head.
+    pub(crate) prefix: (u32, u32),
+    /// A range of `Index::entries`: rules whose pattern is exactly the head.
+    pub(crate) exact: (u32, u32),
+}
+
+/// A rule that has to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     pub(crate) rank: u32,
-    /// What is left to ask: a range of `Index::checks`.
+    /// A range of `Index::checks`.
     pub(crate) checks: (u32, u32),
 }
 
+/// Lists put off until the walks have found the best rule that needs no asking. More than it holds are
+/// asked at once, which is right too and only costs more.
+struct Later {
+    lists: [(u32, u32); Later::ROOM],
+    len: usize,
+}
+
+impl Later {
+    const ROOM: usize = 16;
+}
+
 #[inline]
-fn part<T>(all: &[T], range: (u32, u32)) -> &[T] {
-    all.get(range.0 as usize..range.1 as usize).unwrap_or_default()
+fn part<T>(all: &[T], start: u32, end: u32) -> &[T] {
+    all.get(start as usize..end as usize).unwrap_or_default()
 }
 
 impl Index {
+    /// Gives back the memory that building took and nothing needs.
+    pub(crate) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.first_bytes.shrink_to_fit();
+        self.labels.shrink_to_fit();
+        self.asks.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.checks.shrink_to_fit();
+        self.conditions.shrink_to_fit();
+    }
+
     /// The rank of the first rule that the request fulfils.
     #[inline]
     pub(crate) fn first<R: RequestView>(
@@ -66,50 +103,64 @@ impl Index {
         options: &Options,
     ) -> Option<usize> {
         let mut best = NONE;
+        let mut later = Later { lists: [(0, 0); Later::ROOM], len: 0 };
+        let mut walk = |root: u32| {
+            self.walk(root, subject.path, &mut best, |list, best| match later.lists.get_mut(later.len) {
+                Some(slot) => {
+                    *slot = list;
+                    later.len += 1;
+                }
+                None => self.ask(list, subject, request, options, best),
+            });
+        };
         let host = if options.host_ignores_port { subject.host_name() } else { subject.host };
         if let Some(host) = host {
             if let Some(root) = self.hosts.get(host) {
-                self.walk(root, subject, request, options, &mut best);
+                walk(root);
             }
             if !self.suffixes.is_empty() {
-                for (at, byte) in host.iter().enumerate() {
-                    let left = host.len() - at;
-                    if *byte == b'.'
-                        && left <= self.suffixes.longest
-                        && let Some(root) = host.get(at..).and_then(|suffix| self.suffixes.get(suffix))
-                    {
-                        self.walk(root, subject, request, options, &mut best);
-                    }
-                }
+                self.suffixes.each_suffix(host, &mut walk);
             }
         }
         if let Some(root) = self.any_host {
-            self.walk(root, subject, request, options, &mut best);
+            walk(root);
+        }
+        for list in later.lists.iter().take(later.len) {
+            self.ask(*list, subject, request, options, &mut best);
         }
         (best != NONE).then_some(best as usize)
     }
 
+    /// Walks down the trie as far as the path goes: lowers `best` to the ranks that need no asking, and
+    /// hands over the lists that do.
     #[inline]
-    fn walk<R: RequestView>(
-        &self,
-        root: u32,
-        subject: &Subject<'_>,
-        request: &R,
-        options: &Options,
-        best: &mut u32,
-    ) {
-        let mut rest = subject.path;
-        let mut next = Some(root);
-        while let Some(node) = next.and_then(|n| self.nodes.get(n as usize)) {
-            let Some(after) = rest.strip_prefix(part(&self.labels, node.label)) else { return };
+    fn walk(&self, root: u32, path: &[u8], best: &mut u32, mut found: impl FnMut((u32, u32), &mut u32)) {
+        let mut rest = path;
+        let mut next = self.nodes.get(root as usize);
+        while let Some(node) = next {
+            let (start, len) = node.label;
+            let Some(after) = rest.strip_prefix(part(&self.labels, start, start + len)) else { return };
             rest = after;
-            self.ask(node.prefix, subject, request, options, best);
-            let Some(byte) = rest.first() else {
-                self.ask(node.exact, subject, request, options, best);
+            *best = node.prefix.min(*best);
+            let asks = if node.asks == NONE { None } else { self.asks.get(node.asks as usize) };
+            if let Some(asks) = asks
+                && asks.prefix.0 < asks.prefix.1
+            {
+                found(asks.prefix, best);
+            }
+            let Some((byte, after)) = rest.split_first() else {
+                *best = node.exact.min(*best);
+                if let Some(asks) = asks
+                    && asks.exact.0 < asks.exact.1
+                {
+                    found(asks.exact, best);
+                }
                 return;
             };
-            let at = part(&self.child_bytes, node.children).iter().position(|b| b == byte);
-            next = at.and_then(|at| self.children.get(node.children.0 as usize + at)).copied();
+            rest = after;
+            let bytes = part(&self.first_bytes, node.first_child, node.first_child + node.children);
+            let Some(at) = bytes.iter().position(|b| b == byte) else { return };
+            next = self.nodes.get(node.first_child as usize + at);
         }
     }
 
@@ -123,11 +174,11 @@ impl Index {
         options: &Options,
         best: &mut u32,
     ) {
-        for entry in part(&self.entries, list) {
+        for entry in part(&self.entries, list.0, list.1) {
             if entry.rank >= *best {
                 return;
             }
-            let holds = part(&self.checks, entry.checks).iter().all(|check| {
+            let holds = part(&self.checks, entry.checks.0, entry.checks.1).iter().all(|check| {
                 self.conditions.get(*check as usize).is_some_and(|c| c.holds(subject, request, options))
             });
             if holds {
@@ -142,30 +193,39 @@ impl Index {
 /// configuration, clients only look up.
 #[derive(Debug, Default)]
 pub(crate) struct HostMap {
-    /// Positions in `keys` plus one; 0 is free. The length is a power of two.
-    slots: Vec<u32>,
-    keys: Vec<(u64, u32, u32, u32)>,
+    /// A part of the hash, and the position in `keys` plus one; 0 is free. The length is a power of two.
+    slots: Vec<(u32, u32)>,
+    keys: Vec<Key>,
     text: Vec<u8>,
     longest: usize,
+    most_dots: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    start: u32,
+    end: u32,
+    value: u32,
 }
 
 impl HostMap {
     /// A map of lower-case names, each once.
     pub(crate) fn new<'a>(names: impl ExactSizeIterator<Item = (&'a [u8], u32)>) -> Self {
         let len = (names.len() * 2).next_power_of_two();
-        let mut map = HostMap { slots: vec![0; len], ..HostMap::default() };
+        let mut map = HostMap { slots: vec![(0, 0); len], ..HostMap::default() };
         for (name, value) in names {
             let hash = hash(name);
             let start = map.text.len() as u32;
             map.text.extend_from_slice(name);
-            map.keys.push((hash, start, map.text.len() as u32, value));
+            map.keys.push(Key { start, end: map.text.len() as u32, value });
             map.longest = map.longest.max(name.len());
+            map.most_dots = map.most_dots.max(name.iter().filter(|b| **b == b'.').count());
             let mut at = hash as usize & (len - 1);
-            while map.slots.get(at).is_some_and(|s| *s != 0) {
+            while map.slots.get(at).is_some_and(|(_, key)| *key != 0) {
                 at = (at + 1) & (len - 1);
             }
             if let Some(slot) = map.slots.get_mut(at) {
-                *slot = map.keys.len() as u32;
+                *slot = ((hash >> 32) as u32, map.keys.len() as u32);
             }
         }
         map
@@ -185,12 +245,32 @@ impl HostMap {
         let mut at = hash as usize & mask;
         // At most half of the slots are taken, so a free one ends the search.
         loop {
-            let slot = self.slots.get(at).copied().filter(|s| *s != 0)?;
-            let (found, start, end, value) = self.keys.get(slot as usize - 1).copied()?;
-            if found == hash && part(&self.text, (start, end)).eq_ignore_ascii_case(name) {
-                return Some(value);
+            let (tag, key) = self.slots.get(at).copied().filter(|(_, key)| *key != 0)?;
+            if tag == (hash >> 32) as u32 {
+                let key = self.keys.get(key as usize - 1)?;
+                if part(&self.text, key.start, key.end).eq_ignore_ascii_case(name) {
+                    return Some(key.value);
+                }
             }
             at = (at + 1) & mask;
+        }
+    }
+
+    /// Calls `found` for every key that `name` ends with and that begins at one of its dots. Looks up as
+    /// many ends as the key of the most dots has, however many the name has.
+    #[inline]
+    fn each_suffix(&self, name: &[u8], mut found: impl FnMut(u32)) {
+        let mut dots = 0;
+        for (at, byte) in name.iter().enumerate().rev().take(self.longest) {
+            if *byte == b'.' {
+                dots += 1;
+                if let Some(root) = name.get(at..).and_then(|suffix| self.get(suffix)) {
+                    found(root);
+                }
+                if dots == self.most_dots {
+                    return;
+                }
+            }
         }
     }
 }
@@ -228,5 +308,20 @@ mod tests {
         assert_eq!(map.get(b"h500.example.com"), None);
         assert_eq!(map.get(b""), None);
         assert_eq!(HostMap::default().get(b"x"), None);
+    }
+
+    #[test]
+    fn suffixes_begin_at_a_dot() {
+        let names: [&[u8]; 3] = [b".example.com", b".com", b".b.example.com"];
+        let map = HostMap::new(names.into_iter().zip([0, 1, 2]));
+        let found = |name: &[u8]| {
+            let mut all = Vec::new();
+            map.each_suffix(name, |root| all.push(root));
+            all
+        };
+        assert_eq!(found(b"a.B.example.com"), [1, 0, 2]);
+        assert_eq!(found(b"bexample.com"), [1]);
+        assert_eq!(found(b"com"), [0u32; 0]);
+        assert_eq!(found(&b".".repeat(20_000)), [0u32; 0]);
     }
 }

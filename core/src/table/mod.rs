@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 pub(crate) use action::{Fixed, Piece, Redirect, Template, Terminal, Transforms};
-pub(crate) use evaluate::Routing;
-pub(crate) use index::{Entry, HostMap, Index, Node};
+pub(crate) use evaluate::{Buffers, Routing};
+pub(crate) use index::{Asks, Entry, HostMap, Index, NONE, Node};
 
 use crate::decision::Authenticate;
 use crate::health::HealthCheck;
