@@ -210,6 +210,16 @@
 #define PODWAY_STICKINESS_NO_APPLICATION_COOKIE 9
 
 /*
+ The cookie's target belongs to another group.
+ */
+#define PODWAY_STICKINESS_OTHER_GROUP 10
+
+/*
+ The cookie's target is in a zone that gets no requests from here.
+ */
+#define PODWAY_STICKINESS_TARGET_ZONE 11
+
+/*
  The target answered with a status.
  */
 #define PODWAY_OUTCOME_RESPONSE 1

@@ -151,7 +151,7 @@ pub enum Unsticky {
     UnknownKey,
     /// Older than the configured duration.
     Expired,
-    /// The target is not registered any more, or belongs to another group.
+    /// The target is not registered any more.
     TargetGone,
     /// The target is unhealthy.
     TargetUnhealthy,
@@ -159,6 +159,10 @@ pub enum Unsticky {
     TargetDraining,
     /// The application's own cookie did not come back with ours.
     NoApplicationCookie,
+    /// The target belongs to another group: all groups share one cookie.
+    OtherGroup,
+    /// The target is in a zone that gets no requests from here.
+    TargetZone,
 }
 
 impl Unsticky {
@@ -172,6 +176,8 @@ impl Unsticky {
             Unsticky::TargetUnhealthy => "target-unhealthy",
             Unsticky::TargetDraining => "target-draining",
             Unsticky::NoApplicationCookie => "no-application-cookie",
+            Unsticky::OtherGroup => "other-group",
+            Unsticky::TargetZone => "target-zone",
         }
     }
 }

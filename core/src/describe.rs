@@ -164,12 +164,13 @@ impl Outcome {
 }
 
 impl ProbeResult {
-    /// The result of this name: `status` (with its number), `timed-out`, `failed`.
+    /// The result of this name: `status` (with its number), `timed-out`, `failed`, `internal-error`.
     pub fn from_name(name: &str, status: u16) -> Option<Self> {
         Some(match name {
             "status" => ProbeResult::Status(status),
             "timed-out" => ProbeResult::TimedOut,
             "failed" => ProbeResult::Failed,
+            "internal-error" => ProbeResult::InternalError,
             _ => return None,
         })
     }
@@ -223,6 +224,9 @@ impl Serialize for TargetInfo {
             reason: Option<&'a str>,
             description: Option<&'a str>,
             in_flight: u32,
+            anomalous: bool,
+            mitigation_in_effect: bool,
+            administrative_override: &'a str,
         }
         Json {
             id: self.id.as_u64().to_string(),
@@ -234,6 +238,9 @@ impl Serialize for TargetInfo {
             reason: self.health.reason.as_deref(),
             description: self.health.description.as_deref(),
             in_flight: self.in_flight,
+            anomalous: self.anomalous,
+            mitigation_in_effect: self.mitigation_in_effect,
+            administrative_override: self.administrative_override.as_str(),
         }
         .serialize(serializer)
     }

@@ -3,7 +3,7 @@
 //! sees it nor has a say in it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use crate::mix::mix;
@@ -46,7 +46,7 @@ pub enum Hop<'a> {
 pub struct KubeProxy {
     node_port: NodePort,
     /// By node and client: the endpoint, and when it was last used (ms).
-    affinity: Mutex<HashMap<(String, IpAddr), (usize, u64)>>,
+    affinity: Mutex<HashMap<(String, IpAddr), (SocketAddr, u64)>>,
 }
 
 /// How many clients an affinity table remembers; the oldest go first.
@@ -56,6 +56,12 @@ impl KubeProxy {
     /// The proxy of a NodePort.
     pub fn new(node_port: NodePort) -> Self {
         KubeProxy { node_port, affinity: Mutex::default() }
+    }
+
+    /// The same proxy over other endpoints: who is sticky to an endpoint that stays remains so.
+    #[must_use]
+    pub fn with(self, node_port: NodePort) -> Self {
+        KubeProxy { node_port, affinity: self.affinity }
     }
 
     /// Picks the endpoint for a new connection from `client` to the NodePort of `node` (by name). Every
@@ -82,6 +88,11 @@ impl KubeProxy {
             Some(endpoint) => Hop::Forward { endpoint, from_node: !local },
             None => Hop::Refused,
         }
+    }
+
+    /// The name of the node with this target id.
+    pub fn node_of(&self, target: &str) -> Option<&str> {
+        self.node_port.nodes.iter().find(|n| n.id == target).map(|n| n.name.as_str())
     }
 
     /// What `healthCheckNodePort` of a node answers: the number of its local ready endpoints, and 200 while
@@ -115,7 +126,9 @@ impl KubeProxy {
         let mut table = self.affinity.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (node.to_owned(), client);
         let fresh = |at: u64| now.mono_ms.saturating_sub(at) <= u64::from(seconds) * 1000;
-        let known = table.get(&key).filter(|(i, at)| candidates.contains(i) && fresh(*at)).map(|(i, _)| *i);
+        let address = |i: usize| self.node_port.endpoints.get(i).map(|e| SocketAddr::new(e.address, e.port));
+        let known = table.get(&key).filter(|(_, at)| fresh(*at)).map(|(known, _)| *known);
+        let known = known.and_then(|known| candidates.iter().copied().find(|i| address(*i) == Some(known)));
         let chosen = known.or(drawn)?;
         if table.len() >= REMEMBERED && !table.contains_key(&key) {
             table.retain(|_, (_, at)| fresh(*at));
@@ -123,7 +136,7 @@ impl KubeProxy {
                 table.clear();
             }
         }
-        table.insert(key, (chosen, now.mono_ms));
+        table.insert(key, (address(chosen)?, now.mono_ms));
         Some(chosen)
     }
 }

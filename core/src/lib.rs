@@ -50,6 +50,7 @@ mod router;
 mod select;
 mod state;
 mod sticky;
+mod sync;
 mod table;
 mod time;
 
@@ -63,8 +64,11 @@ pub use documents::{Input, load};
 pub use error::{Code, Diagnostic, Error, Layer, Location, Severity};
 pub use health::ProbeResult;
 pub use kube_proxy::{Hop, KubeProxy};
-pub use options::{Options, PathDecode, Tie, ZeroWeights};
+pub use options::{Anomaly, Options, PathDecode, Tie, ZeroWeights};
 pub use request::{HttpRequest, Request, RequestView};
-pub use router::{GroupInfo, HealthEvent, ListenerInfo, Probe, Router, TargetInfo};
+pub use router::{
+    AdministrativeOverride, GroupInfo, HealthEvent, HopInfo, ListenerInfo, NodeHealth, Probe, Router,
+    TargetInfo, ZoneHealth,
+};
 pub use sticky::KeyRing;
 pub use time::Now;

@@ -35,6 +35,9 @@ pub struct Options {
     pub zero_weights: ZeroWeights,
     /// K-11: a group cookie is honoured while its group is in the action, whatever its weight. Default true.
     pub sticky_zero_weight: bool,
+    /// K-13: whether [`Router::retry`](crate::Router::retry) gives another target after a failed connection.
+    /// Default false: the load balancer never retries.
+    pub retry: bool,
     /// K-12: targets in state `initial` take part in fail-open. Default true.
     pub initial_fail_open: bool,
     /// K-14: share of a target at the start of its slow start, in thousandths; `None` is one step of a
@@ -51,6 +54,11 @@ pub struct Options {
     pub app_cookie_placeholders: bool,
     /// K-23: a gRPC path pattern `/package` also matches `/package.Service/Method`. Default false.
     pub grpc_path_prefix: bool,
+    /// A target of type `ip` that is registered again while it drains waits until its delay is over, as AWS
+    /// says (spec: dataplane §3.6). Default true; without it the target is checked anew at once.
+    pub ip_reregistration_waits: bool,
+    /// How anomalous targets are found and relieved.
+    pub anomaly: Anomaly,
     /// How large one compiled regex may become, in bytes. Default 1 MiB.
     pub regex_size_limit: usize,
     /// The Availability Zone this router stands in, for groups without cross-zone balancing.
@@ -77,6 +85,7 @@ impl Default for Options {
             query_bare_key: true,
             zero_weights: ZeroWeights::Unavailable,
             sticky_zero_weight: true,
+            retry: false,
             initial_fail_open: true,
             slow_start_floor: None,
             least_outstanding_tie: Tie::RoundRobin,
@@ -84,10 +93,45 @@ impl Default for Options {
             wildcards_per_rule: 6,
             app_cookie_placeholders: true,
             grpc_path_prefix: false,
+            ip_reregistration_waits: true,
+            anomaly: Anomaly::default(),
             regex_size_limit: 1 << 20,
             availability_zone: None,
             port_map: Vec::new(),
             strict: false,
+        }
+    }
+}
+
+/// Anomaly detection and mitigation (spec: dataplane §3.3.3), where AWS does not tell its statistics: a target
+/// is anomalous while its share of failed requests (5xx, failed connections) is by `threshold_percent` higher
+/// than that of all other healthy targets of its group together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Anomaly {
+    /// Milliseconds between judgements of a group. Default 5000.
+    pub window_ms: u64,
+    /// Fewer requests to a target, or to its peers together, are not judged but counted on. Default 20.
+    pub minimum_requests: u32,
+    /// By how many percentage points a target must fail more often than its peers. Default 20.
+    pub threshold_percent: u32,
+    /// By how much of itself the weight of an anomalous target falls at each judgement. Default 50.
+    pub decrease_percent: u32,
+    /// By how much of the full weight the weight of a normal target rises again. Default 10.
+    pub increase_percent: u32,
+    /// What is left of the weight at least, so that a recovery can be seen. Default 1.
+    pub floor_percent: u32,
+}
+
+impl Default for Anomaly {
+    fn default() -> Self {
+        Anomaly {
+            window_ms: 5_000,
+            minimum_requests: 20,
+            threshold_percent: 20,
+            decrease_percent: 50,
+            increase_percent: 10,
+            floor_percent: 1,
         }
     }
 }

@@ -138,6 +138,10 @@ pub const PODWAY_STICKINESS_TARGET_UNHEALTHY: i32 = 7;
 pub const PODWAY_STICKINESS_TARGET_DRAINING: i32 = 8;
 /// The application's own cookie did not come back with ours.
 pub const PODWAY_STICKINESS_NO_APPLICATION_COOKIE: i32 = 9;
+/// The cookie's target belongs to another group.
+pub const PODWAY_STICKINESS_OTHER_GROUP: i32 = 10;
+/// The cookie's target is in a zone that gets no requests from here.
+pub const PODWAY_STICKINESS_TARGET_ZONE: i32 = 11;
 
 /// The target answered with a status.
 pub const PODWAY_OUTCOME_RESPONSE: i32 = 1;
@@ -356,6 +360,8 @@ fn stickiness_number(stickiness: Stickiness) -> i32 {
         Stickiness::Broken(Unsticky::TargetUnhealthy) => PODWAY_STICKINESS_TARGET_UNHEALTHY,
         Stickiness::Broken(Unsticky::TargetDraining) => PODWAY_STICKINESS_TARGET_DRAINING,
         Stickiness::Broken(Unsticky::NoApplicationCookie) => PODWAY_STICKINESS_NO_APPLICATION_COOKIE,
+        Stickiness::Broken(Unsticky::OtherGroup) => PODWAY_STICKINESS_OTHER_GROUP,
+        Stickiness::Broken(Unsticky::TargetZone) => PODWAY_STICKINESS_TARGET_ZONE,
     }
 }
 
@@ -371,6 +377,8 @@ fn stickiness(number: i32) -> Option<Stickiness> {
         PODWAY_STICKINESS_TARGET_UNHEALTHY => Stickiness::Broken(Unsticky::TargetUnhealthy),
         PODWAY_STICKINESS_TARGET_DRAINING => Stickiness::Broken(Unsticky::TargetDraining),
         PODWAY_STICKINESS_NO_APPLICATION_COOKIE => Stickiness::Broken(Unsticky::NoApplicationCookie),
+        PODWAY_STICKINESS_OTHER_GROUP => Stickiness::Broken(Unsticky::OtherGroup),
+        PODWAY_STICKINESS_TARGET_ZONE => Stickiness::Broken(Unsticky::TargetZone),
         _ => return None,
     })
 }
@@ -513,7 +521,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 4 * (10 + 12 + 2));
+        assert_eq!(seen, 4 * (12 + 12 + 2));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) fn group_attributes(all: &[Attribute]) -> GroupAttributes {
         _ => Algorithm::RoundRobin,
     };
     let routing = "target_group_health.unhealthy_state_routing.minimum_healthy_targets";
+    let dns = "target_group_health.dns_failover.minimum_healthy_targets";
+    let percentage = |key: String| Some(number(&key, 0, 0..=100)).filter(|n| *n > 0);
     GroupAttributes {
         deregistration_delay_s: number("deregistration_delay.timeout_seconds", 300, 0..=3600),
         stickiness,
@@ -40,10 +42,12 @@ pub(super) fn group_attributes(all: &[Attribute]) -> GroupAttributes {
         anomaly_mitigation: text("load_balancing.algorithm.anomaly_mitigation") == Some("on"),
         cross_zone: text("load_balancing.cross_zone.enabled") != Some("false"),
         fail_open_count: number(&format!("{routing}.count"), 1, 1..=u32::MAX),
-        fail_open_percentage: match number(&format!("{routing}.percentage"), 0, 0..=100) {
-            0 => None,
-            n => Some(n),
+        fail_open_percentage: percentage(format!("{routing}.percentage")),
+        dns_failover_count: match text(&format!("{dns}.count")) {
+            Some("off") => None,
+            _ => Some(number(&format!("{dns}.count"), 1, 1..=u32::MAX)),
         },
+        dns_failover_percentage: percentage(format!("{dns}.percentage")),
     }
 }
 

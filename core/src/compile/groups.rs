@@ -37,6 +37,7 @@ pub(super) fn compile_groups(
             service: group.service_ref.clone(),
             targets: start..targets.len() as u32,
             in_use: in_use.contains(&number),
+            target_type: group.target_type,
             attributes: group_attributes(&group.attributes),
             health_check,
             fingerprint: fingerprint(&[&group.target_group_arn]),
@@ -84,6 +85,7 @@ fn health_check(group: &TargetGroup) -> Result<HealthCheck, Diagnostic> {
     })?;
     let positive = |n: i32, default: u32| u32::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
     Ok(HealthCheck {
+        enabled: group.health_check_enabled,
         protocol: group.health_check_protocol,
         version: group.protocol_version,
         path: group.health_check_path.clone(),

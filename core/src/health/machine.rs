@@ -72,6 +72,9 @@ fn failure(result: &ProbeResult, check: &HealthCheck) -> Option<TargetHealth> {
         )),
         ProbeResult::TimedOut => Some(unhealthy("Target.Timeout", "Request timed out")),
         ProbeResult::Failed => Some(unhealthy("Target.FailedHealthChecks", "Health checks failed")),
+        ProbeResult::InternalError => {
+            Some(unhealthy("Elb.InternalError", "Health checks failed due to an internal error"))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::{Protocol, ProtocolVersion, TargetHealth, TargetHealthState};
 /// The settings of a group's health checks.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthCheck {
+    pub(crate) enabled: bool,
     pub(crate) protocol: Protocol,
     pub(crate) version: ProtocolVersion,
     pub(crate) path: String,
@@ -25,6 +26,7 @@ pub(crate) struct HealthCheck {
 impl Default for HealthCheck {
     fn default() -> Self {
         HealthCheck {
+            enabled: true,
             protocol: Protocol::Http,
             version: ProtocolVersion::Http1,
             path: "/".to_owned(),
@@ -46,6 +48,8 @@ pub enum ProbeResult {
     TimedOut,
     /// No connection, or a malformed answer.
     Failed,
+    /// The check could not be made, by no fault of the target.
+    InternalError,
 }
 
 /// A state with AWS's reason and description (spec: dataplane §5.1).
@@ -78,6 +82,14 @@ pub(crate) fn not_in_use() -> TargetHealth {
         TargetHealthState::Unused,
         Some("Target.NotInUse"),
         Some("Target group is not configured to receive traffic from the load balancer"),
+    )
+}
+
+pub(crate) fn checks_disabled() -> TargetHealth {
+    health(
+        TargetHealthState::Unavailable,
+        Some("Target.HealthCheckDisabled"),
+        Some("Health checks are disabled"),
     )
 }
 

@@ -45,7 +45,13 @@ impl Router {
             Stickiness::Kept => true,
             // The session moves to the new target, and stays there when the old one returns.
             Stickiness::Broken(why) => {
-                matches!(why, Unsticky::TargetGone | Unsticky::TargetUnhealthy | Unsticky::TargetDraining)
+                matches!(
+                    why,
+                    Unsticky::TargetGone
+                        | Unsticky::TargetUnhealthy
+                        | Unsticky::TargetDraining
+                        | Unsticky::TargetZone
+                )
             }
         };
         let ticket = (goes_on || sets(name))

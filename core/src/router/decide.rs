@@ -43,7 +43,7 @@ impl Router {
                 let secure =
                     snapshot.table.listeners.get(place).is_some_and(|l| l.protocol == Protocol::Https);
                 let moment = Moment { now, entropy: mix(entropy), secure };
-                snapshot.forward(forward, request, moment, texts)
+                snapshot.forward(forward, request, moment, None, texts)
             }
             Routing::Redirect { status } => Verdict::Redirect { status },
             Routing::FixedResponse { status } => Verdict::FixedResponse { status },

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::Snapshot;
 use crate::GroupId;
 use crate::decision::{Forward, Reason, Stickiness, Text, Texts, Unsticky, Verdict};
+use crate::mix::mix;
 use crate::model::TargetHealthState;
 use crate::request::RequestView;
 use crate::select::{self, Weighted};
@@ -35,31 +36,35 @@ pub(super) struct Moment {
 struct Chosen<'s> {
     index: usize,
     entry: &'s GroupEntry,
-    /// Whether too few of its targets are healthy, so that all of them may be chosen.
-    fail_open: bool,
 }
 
 impl Snapshot {
-    /// Chooses group and target of a forward, counts the request in, and writes its cookies.
+    /// Chooses group and target of a forward, counts the request in, and writes its cookies. With `failed`
+    /// it is for a request that could not be sent there: the group stays, the target must be another.
     #[inline]
     pub(super) fn forward<R: RequestView>(
         &self,
         forward: u32,
         request: &R,
         moment: Moment,
+        failed: Option<&Forward>,
         texts: &mut Texts,
     ) -> Verdict {
         let Some(forward) = self.table.forwards.get(forward as usize) else {
             return error(503, Reason::NoTarget);
         };
-        let drawn = match self.drawn(forward, request, moment) {
-            Ok(drawn) => drawn,
-            Err(reason) => return error(400, reason),
+        let again = failed.and_then(|failed| self.group_place(failed.group)).map(|at| at as u32);
+        let drawn = match again.filter(|at| forward.groups.iter().any(|(group, _)| group == at)) {
+            Some(group) => Ok(Weighted::Group(group)),
+            None => self.drawn(forward, request, moment),
         };
         match drawn {
-            Weighted::Group(index) => self.to_group(forward, index as usize, request, moment, texts),
-            Weighted::Zero => error(503, Reason::ZeroWeight),
-            Weighted::Empty => error(503, Reason::NoTarget),
+            Err(reason) => error(400, reason),
+            Ok(Weighted::Group(index)) => {
+                self.to_group(forward, index as usize, request, moment, failed, texts)
+            }
+            Ok(Weighted::Zero) => error(503, Reason::ZeroWeight),
+            Ok(Weighted::Empty) => error(503, Reason::NoTarget),
         }
     }
 
@@ -86,6 +91,7 @@ impl Snapshot {
         index: usize,
         request: &R,
         moment: Moment,
+        failed: Option<&Forward>,
         texts: &mut Texts,
     ) -> Verdict {
         let (Some(entry), Some(state)) = (self.table.groups.get(index), self.groups.get(index)) else {
@@ -95,12 +101,21 @@ impl Snapshot {
         if count == 0 {
             return error(503, Reason::NoTarget);
         }
-        let group = Chosen { index, entry, fail_open };
+        let group = Chosen { index, entry };
         let (named, stickiness) = self.named_target(forward, group, request, moment.now);
         let slot_of = |target: u32| self.targets.get(target as usize).map(|slot| &**slot);
-        let chosen = named.or_else(|| {
-            select::target(&entry.attributes, state, slot_of, &self.options, moment.now, moment.entropy >> 16)
-        });
+        let select = |entropy: u64| {
+            select::target(&entry.attributes, state, slot_of, &self.options, moment.now, entropy)
+        };
+        let chosen = match failed {
+            None => named.or_else(|| select(moment.entropy >> 16)),
+            Some(failed) => {
+                let other = |target: &u32| slot_of(*target).is_some_and(|slot| slot.id != failed.target);
+                // The algorithm's choice, else whoever else may be chosen.
+                let mut drawn = (0..3).filter_map(|n| select(mix(moment.entropy ^ n)));
+                drawn.find(other).or_else(|| (0..count).filter_map(|place| state.at(place)).find(other))
+            }
+        };
         let Some((target, slot)) =
             chosen.and_then(|t| Some((self.table.targets.get(t as usize)?, slot_of(t)?)))
         else {
@@ -215,16 +230,32 @@ impl Snapshot {
     fn honour(&self, group: Chosen<'_>, ticket: &Ticket) -> Result<u32, Unsticky> {
         let known = self.by_fingerprint.get(group.index).map(|k| &**k).unwrap_or_default();
         let Ok(at) = known.binary_search_by_key(&ticket.name, |(f, _)| *f) else {
-            let draining = self.draining.binary_search(&ticket.name).is_ok();
-            return Err(if draining { Unsticky::TargetDraining } else { Unsticky::TargetGone });
+            return Err(self.why_unknown(group.entry, ticket));
         };
         let Some((_, target)) = known.get(at).copied() else { return Err(Unsticky::TargetGone) };
-        match self.targets.get(target as usize).map(|slot| slot.state()) {
-            Some(TargetHealthState::Healthy | TargetHealthState::Unavailable) => Ok(target),
-            Some(TargetHealthState::Unhealthy | TargetHealthState::Initial) if group.fail_open => Ok(target),
-            Some(TargetHealthState::Draining) => Err(Unsticky::TargetDraining),
-            _ => Err(Unsticky::TargetUnhealthy),
+        let Some(slot) = self.targets.get(target as usize) else { return Err(Unsticky::TargetGone) };
+        if slot.eligible() {
+            return Ok(target);
         }
+        Err(match slot.state() {
+            _ if slot.is_gone() => Unsticky::TargetGone,
+            TargetHealthState::Draining => Unsticky::TargetDraining,
+            TargetHealthState::Healthy | TargetHealthState::Unavailable => Unsticky::TargetZone,
+            _ => Unsticky::TargetUnhealthy,
+        })
+    }
+
+    /// Why a group has no target of a ticket's name.
+    fn why_unknown(&self, group: &GroupEntry, ticket: &Ticket) -> Unsticky {
+        if ticket.group != sticky::group_tag(group.fingerprint) {
+            return Unsticky::OtherGroup;
+        }
+        let slot = self.draining.binary_search_by_key(&ticket.name, |(f, _)| *f).ok();
+        let slot = slot.and_then(|at| self.slots.get(self.draining.get(at)?.1 as usize)?.as_ref());
+        let draining = slot.is_some_and(|slot| {
+            slot.fingerprint == ticket.name && slot.state() == TargetHealthState::Draining && !slot.is_gone()
+        });
+        if draining { Unsticky::TargetDraining } else { Unsticky::TargetGone }
     }
 
     /// Seals and writes what the response has to set: each response renews both expiry dates.

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::Router;
+use super::zonal::AdministrativeOverride;
+use super::{Cold, Router, Snapshot};
 use crate::decision::{Decision, GroupId, ListenerId, TargetId};
 use crate::model::{Action, Protocol, ProtocolVersion, TargetHealth};
-use crate::state::Slot;
+use crate::state::{FULL, Slot};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,12 @@ pub struct TargetInfo {
     pub health: TargetHealth,
     /// Forwards that are not reported yet.
     pub in_flight: u32,
+    /// Whether it fails more often than its peers (spec: dataplane §3.3.3).
+    pub anomalous: bool,
+    /// Whether it gets less than its share of requests for that.
+    pub mitigation_in_effect: bool,
+    /// Whether a zonal shift keeps requests away from it.
+    pub administrative_override: AdministrativeOverride,
 }
 
 /// A health check that is due.
@@ -145,36 +152,16 @@ impl Router {
     pub fn targets(&self) -> Vec<TargetInfo> {
         let cold = self.cold();
         let snapshot = self.snapshot.load();
-        let registered = snapshot.table.targets.iter().zip(snapshot.targets.iter()).map(|(entry, slot)| {
-            let name = snapshot.table.groups.get(entry.group as usize).map(|g| g.name.clone());
-            TargetInfo {
-                address: entry.address,
-                zone: entry.zone.clone(),
-                ..info(slot, name.unwrap_or_default())
-            }
-        });
-        let draining = cold.registry.draining().filter_map(|id| {
-            let slot = snapshot.slot(id)?;
-            Some(info(slot, cold.registry.group_name(slot.group).to_owned()))
-        });
-        registered.chain(draining).collect()
+        let registered = snapshot.targets.iter().filter(|slot| !slot.is_gone());
+        let leaving = cold.registry.draining().filter(|slot| snapshot.place(slot).is_none());
+        registered.chain(leaving).map(|slot| snapshot.info(&cold, slot)).collect()
     }
 
     /// The target with this id, draining ones included.
     pub fn target(&self, target: TargetId) -> Option<TargetInfo> {
+        let cold = self.cold();
         let snapshot = self.snapshot.load();
-        let slot = snapshot.slot(target)?;
-        let group = snapshot.group_place(slot.group);
-        let name = group.and_then(|g| snapshot.table.groups.get(g)).map(|g| g.name.clone());
-        let known = group.and_then(|g| snapshot.by_fingerprint.get(g));
-        let entry = known
-            .and_then(|k| Some(k.get(k.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok()?)?.1))
-            .and_then(|at| snapshot.table.targets.get(at as usize));
-        Some(TargetInfo {
-            address: entry.and_then(|e| e.address),
-            zone: entry.and_then(|e| e.zone.clone()),
-            ..info(slot, name.unwrap_or_default())
-        })
+        snapshot.slot(target).map(|slot| snapshot.info(&cold, slot))
     }
 
     /// Takes the changes of health since the last call, oldest first. Of more than 10,000 the oldest are
@@ -195,16 +182,25 @@ impl Router {
     }
 }
 
-fn info(slot: &Slot, group_name: String) -> TargetInfo {
-    TargetInfo {
-        id: slot.id,
-        group: slot.group,
-        group_name,
-        target: slot.target.clone(),
-        port: slot.port,
-        address: None,
-        zone: None,
-        health: slot.health(),
-        in_flight: slot.in_flight(),
+impl Snapshot {
+    fn info(&self, cold: &Cold, slot: &Slot) -> TargetInfo {
+        let place = self.place(slot);
+        let entry = place.and_then(|(_, target)| self.table.targets.get(target as usize));
+        TargetInfo {
+            id: slot.id,
+            group: slot.group,
+            group_name: cold.registry.group_name(slot.group).to_owned(),
+            target: slot.target.clone(),
+            port: slot.port,
+            address: entry.and_then(|e| e.address),
+            zone: entry.and_then(|e| e.zone.clone()),
+            health: slot.health(),
+            in_flight: slot.in_flight(),
+            anomalous: slot.is_anomalous(),
+            mitigation_in_effect: slot.weight() < FULL,
+            administrative_override: place.map_or(AdministrativeOverride::NoOverride, |(group, target)| {
+                self.administrative_override(&cold.zonal, group, target)
+            }),
+        }
     }
 }

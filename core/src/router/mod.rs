@@ -1,29 +1,43 @@
 //! The one handle: a compiled model with the state of its targets. Decisions read one snapshot, swapped as
 //! a whole; everything that moves states takes a lock that decisions never take.
 
+mod anomaly;
 mod app_cookie;
 mod decide;
+mod eligible;
 mod forward;
+mod hop;
 mod info;
+mod registry;
 mod reload;
+mod retry;
 mod schedule;
+mod timers;
+mod wheel;
+mod zonal;
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+pub use hop::{HopInfo, NodeHealth};
 pub use info::{GroupInfo, HealthEvent, ListenerInfo, Probe, TargetInfo};
+pub use zonal::{AdministrativeOverride, ZoneHealth};
 
-use self::reload::Registry;
+use self::eligible::Standings;
+use self::registry::Registry;
 use self::schedule::Schedule;
+use self::timers::Timers;
+use self::zonal::Zonal;
 use crate::TargetId;
 use crate::decision::{Decision, Outcome, Verdict};
 use crate::error::{Code, Diagnostic, Error};
 use crate::health::ProbeResult;
-use crate::model::{Model, TargetHealth};
+use crate::kube_proxy::KubeProxy;
+use crate::model::{Model, TargetHealth, TargetHealthState};
 use crate::options::Options;
 use crate::state::{GroupState, Slot};
 use crate::sticky::KeyRing;
@@ -89,15 +103,21 @@ struct Snapshot {
     by_fingerprint: Arc<[Fingerprints]>,
     /// By slot number, draining ones included.
     slots: Arc<[Option<Arc<Slot>>]>,
-    /// Fingerprints of draining targets, sorted.
-    draining: Arc<[u64]>,
+    /// Fingerprints of draining targets, sorted, with their slots.
+    draining: Arc<[(u64, u32)]>,
 }
 
 /// What only the other verbs touch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Cold {
     registry: Registry,
     schedule: Schedule,
+    timers: Timers,
+    standings: Standings,
+    zonal: Zonal,
+    /// Groups whose targets anomaly detection judges.
+    judged: HashSet<crate::GroupId>,
+    proxies: HashMap<crate::GroupId, KubeProxy>,
     events: VecDeque<HealthEvent>,
     /// Snapshots that were replaced while somebody may still read them. They are freed here, by the verbs
     /// that may free, and not by the last decision that lets go of them.
@@ -117,12 +137,7 @@ impl Router {
     /// [`Error::Model`] with everything that cannot be decided (an unusable regex, two rules with one
     /// priority); with [`Options::strict`] with everything the ELBv2 API would refuse.
     pub fn new(model: &Model, options: Options, keys: KeyRing, now: Now) -> Result<Self, Error> {
-        let mut cold = Cold {
-            registry: Registry::default(),
-            schedule: Schedule::default(),
-            events: VecDeque::new(),
-            replaced: Vec::new(),
-        };
+        let mut cold = Cold::default();
         let snapshot = reload::snapshot(model, Arc::new(options), Arc::new(keys), None, &mut cold, now)?;
         let snapshot = Arc::new(snapshot);
         Ok(Router {
@@ -160,10 +175,11 @@ impl Router {
     /// Settles a forward: owed exactly once for each, whatever became of the request. A report for a
     /// registration that is gone is counted and dropped; a decision that is no forward owes nothing.
     pub fn report(&self, decision: &Decision, outcome: Outcome, now: Now) {
-        let _ = (outcome, now);
+        let _ = now;
         let Verdict::Forward(forward) = decision.verdict else { return };
         let snapshot = self.snapshot.load();
-        if !snapshot.slot(forward.target).is_some_and(|slot| slot.leave()) {
+        let failed = anomaly::failed(outcome);
+        if !snapshot.slot(forward.target).is_some_and(|slot| slot.leave(failed)) {
             self.late_reports.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -173,27 +189,30 @@ impl Router {
         self.late_reports.load(Ordering::Relaxed)
     }
 
-    /// Appends the probes that are due to `probes`, lets time pass for draining targets, and says when to
-    /// call again, in milliseconds of the same monotonic clock (`u64::MAX`: nothing is waited for).
+    /// Appends the probes that are due to `probes`, lets time pass for what drains, ramps up or is judged,
+    /// and says when to call again, in milliseconds of the same monotonic clock (`u64::MAX`: nothing is
+    /// waited for). Costs as much as is due, however many targets there are.
     pub fn poll(&self, now: Now, probes: &mut Vec<Probe>) -> u64 {
         let mut cold = self.cold();
-        let snapshot = self.snapshot.load_full();
-        if let Some(changed) = reload::drained(&snapshot, &mut cold, now) {
+        let mut snapshot = self.snapshot.load_full();
+        if let Some(changed) = registry::expire(&snapshot, &mut cold, now) {
             self.publish(&mut cold, changed);
+            snapshot = self.snapshot.load_full();
         }
         cold.free_replaced();
         let next = schedule::due(&snapshot, &mut cold, now, probes);
-        next.min(cold.registry.next_drained())
+        next.min(cold.timers.next())
     }
 
     /// Takes the result of a probe. A result for a registration that is gone is dropped.
     pub fn report_probe(&self, target: TargetId, result: &ProbeResult, now: Now) {
         let mut cold = self.cold();
         let snapshot = self.snapshot.load_full();
-        let (Some(slot), Some(group)) = (snapshot.slot(target), snapshot.group_of(target)) else { return };
+        let Some(slot) = snapshot.slot(target) else { return };
         slot.end_probe();
+        let Some((group, _)) = snapshot.place(slot) else { return };
         let Some(check) = snapshot.table.groups.get(group).map(|g| &g.health_check) else { return };
-        snapshot.change(&mut cold, slot, group, now, |machine| machine.result(result, check));
+        snapshot.change(&mut cold, slot, now, |machine| machine.result(result, check));
     }
 
     /// Sets a target's health by hand: for embedders with checks of their own, and for tests.
@@ -203,10 +222,27 @@ impl Router {
     pub fn set_target_health(&self, target: TargetId, health: TargetHealth, now: Now) -> Result<(), Error> {
         let mut cold = self.cold();
         let snapshot = self.snapshot.load_full();
-        let (Some(slot), Some(group)) = (snapshot.slot(target), snapshot.group_of(target)) else {
+        let registered =
+            |slot: &&Arc<Slot>| snapshot.place(slot).is_some() && slot.state() != TargetHealthState::Draining;
+        let Some(slot) = snapshot.slot(target).filter(registered) else {
             return Err(Diagnostic::error(Code::E_NOT_FOUND, "the target is not registered").into());
         };
-        snapshot.change(&mut cold, slot, group, now, |machine| machine.set(health));
+        if health.state == TargetHealthState::Draining {
+            // By hand too it ends with its delay; a reload with the same model registers it again.
+            let group = snapshot.group_of(target).and_then(|g| snapshot.table.groups.get(g));
+            let (was, delay) = (slot.health(), group.map_or(300, |g| g.attributes.deregistration_delay_s));
+            let place = snapshot.place(slot);
+            if let Some((group, _)) = place {
+                snapshot.end_slow_start(&mut cold, slot, group);
+            }
+            registry::drain(&mut cold, slot, delay, now);
+            if let Some((group, index)) = place {
+                snapshot.moved(&mut cold, slot, group, index, was.state, TargetHealthState::Draining);
+            }
+            reload::event(&mut cold, slot, Some(was), Some(slot.health()), now);
+            return Ok(());
+        }
+        snapshot.change(&mut cold, slot, now, |machine| machine.set(health));
         Ok(())
     }
 
@@ -238,10 +274,20 @@ impl Router {
 }
 
 impl Snapshot {
-    /// The registration, if it is still the one that holds the slot.
+    /// The registration, while it is the one that holds the slot.
     #[inline]
     fn slot(&self, target: TargetId) -> Option<&Arc<Slot>> {
-        self.slots.get(target.slot as usize)?.as_ref().filter(|slot| slot.id == target)
+        self.slots.get(target.slot as usize)?.as_ref().filter(|slot| slot.id == target && !slot.is_gone())
+    }
+
+    /// Where a registration that the model has stands: its group and its target, by their places in the
+    /// table.
+    fn place(&self, slot: &Slot) -> Option<(usize, u32)> {
+        let group = self.group_place(slot.group)?;
+        let known = self.by_fingerprint.get(group)?;
+        let at = known.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok()?;
+        let (_, target) = *known.get(at)?;
+        self.targets.get(target as usize).filter(|now| now.id == slot.id).map(|_| (group, target))
     }
 
     /// The index of a group, while the model has it.
@@ -251,9 +297,6 @@ impl Snapshot {
 
     /// The index of the group that a registered target is in now.
     fn group_of(&self, target: TargetId) -> Option<usize> {
-        let slot = self.slot(target)?;
-        let group = self.group_place(slot.group)?;
-        let known = self.by_fingerprint.get(group)?;
-        known.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok().map(|_| group)
+        self.place(self.slot(target)?).map(|(group, _)| group)
     }
 }

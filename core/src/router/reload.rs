@@ -1,104 +1,25 @@
 //! From a model to a snapshot, with what the one before it leaves: ids are given once, registrations are
 //! recognised by group, id and port, and what leaves drains (spec: dataplane §3.6, §3.7, §5.2).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Cold, HealthEvent, Snapshot};
+use super::registry::drain;
+use super::{Cold, HealthEvent, Snapshot, anomaly};
 use crate::compile;
-use crate::decision::{GroupId, TargetId};
+use crate::decision::GroupId;
 use crate::error::Error;
-use crate::health::{self, Machine};
-use crate::model::{Model, TargetHealth, TargetHealthState};
+use crate::health;
+use crate::kube_proxy::KubeProxy;
+use crate::model::{Model, TargetHealth, TargetHealthState, TargetType};
 use crate::options::Options;
 use crate::state::{GroupState, Slot};
 use crate::sticky::KeyRing;
-use crate::table::{Table, TargetEntry};
+use crate::table::{GroupEntry, Table, TargetEntry};
 use crate::time::Now;
 
 /// How many events wait to be taken.
 const EVENTS: usize = 10_000;
-
-/// Ids that were given, and slots that are taken.
-#[derive(Debug, Default)]
-pub(super) struct Registry {
-    /// By `ListenerId`: load balancer ARN and port.
-    listeners: Vec<(String, u16)>,
-    /// By `GroupId`: ARN and name.
-    groups: Vec<(String, String)>,
-    generation: u32,
-    free: Vec<u32>,
-    slots: Vec<Option<Arc<Slot>>>,
-    /// Registrations that drain, and when they are done.
-    draining: Vec<(TargetId, u64)>,
-}
-
-impl Registry {
-    pub(super) fn draining(&self) -> impl Iterator<Item = TargetId> {
-        self.draining.iter().map(|(id, _)| *id)
-    }
-
-    pub(super) fn next_drained(&self) -> u64 {
-        self.draining.iter().map(|(_, at)| *at).min().unwrap_or(u64::MAX)
-    }
-
-    pub(super) fn group_name(&self, group: GroupId) -> &str {
-        self.groups.get(group.0 as usize).map_or("", |(_, name)| name)
-    }
-
-    fn listener_ids(&mut self, table: &Table) -> Arc<[Option<u32>]> {
-        let mut known: HashMap<(String, u16), usize> =
-            self.listeners.iter().cloned().enumerate().map(|(i, key)| (key, i)).collect();
-        let mut places = vec![None; self.listeners.len()];
-        for (place, listener) in table.listeners.iter().enumerate() {
-            let key = (listener.load_balancer_arn.clone(), listener.port);
-            let id = *known.entry(key.clone()).or_insert_with(|| {
-                self.listeners.push(key);
-                places.push(None);
-                places.len() - 1
-            });
-            if let Some(slot) = places.get_mut(id) {
-                *slot = Some(place as u32);
-            }
-        }
-        places.into()
-    }
-
-    fn group_ids(&mut self, table: &Table) -> Vec<GroupId> {
-        let mut known: HashMap<String, usize> =
-            self.groups.iter().enumerate().map(|(i, (arn, _))| (arn.clone(), i)).collect();
-        let mut ids = Vec::with_capacity(table.groups.len());
-        for group in &table.groups {
-            let id = *known.entry(group.arn.clone()).or_insert_with(|| {
-                self.groups.push((group.arn.clone(), group.name.clone()));
-                self.groups.len() - 1
-            });
-            ids.push(GroupId(id as u32));
-        }
-        ids
-    }
-
-    fn register(
-        &mut self,
-        group: GroupId,
-        entry: &TargetEntry,
-        health: TargetHealth,
-        first: bool,
-    ) -> Arc<Slot> {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u32 - 1
-        });
-        self.generation = self.generation.wrapping_add(1);
-        let id = TargetId { slot: place, generation: self.generation };
-        let slot =
-            Arc::new(Slot::new(id, group, entry.id.clone(), entry.port, entry.fingerprint, health, first));
-        if let Some(free) = self.slots.get_mut(place as usize) {
-            *free = Some(slot.clone());
-        }
-        slot
-    }
-}
 
 /// Builds the snapshot of `model`. Compiles before it touches `cold`, so that a failure leaves no trace.
 pub(super) fn snapshot(
@@ -112,63 +33,151 @@ pub(super) fn snapshot(
     let table = compile::compile(model, &options)?;
     let listeners = cold.registry.listener_ids(&table);
     let group_ids = cold.registry.group_ids(&table);
-    // What is registered now, draining ones included, by group and target.
-    let mut known: HashMap<(GroupId, u64), Arc<Slot>> = cold
-        .registry
-        .slots
-        .iter()
-        .flatten()
-        .map(|slot| ((slot.group, slot.fingerprint), slot.clone()))
-        .collect();
-    let mut wanted_again = HashSet::new();
+    let targets = register(&table, &group_ids, before, &options, cold, now);
+    let groups = table.groups.iter().zip(&group_ids).map(|(group, id)| {
+        let known = before.and_then(|b| b.groups.get(b.group_place(*id)?));
+        let state = GroupState::new(group.targets.len(), known.map_or(0, |g| g.cursor()));
+        state.set_mitigating(known.is_some_and(|g| g.mitigating()));
+        Arc::new(state)
+    });
+    let places: HashMap<&str, usize> =
+        table.groups.iter().enumerate().map(|(place, group)| (group.arn.as_str(), place)).collect();
+    cold.zonal.reset(model, &places);
+    keep_proxies(model, &places, &group_ids, cold);
+    let mut group_places = vec![None; cold.registry.group_count()];
+    for (place, id) in (0u32..).zip(&group_ids) {
+        if let Some(slot) = group_places.get_mut(id.0 as usize) {
+            *slot = Some(place);
+        }
+    }
+    let snapshot = Snapshot {
+        groups: groups.collect(),
+        by_fingerprint: by_fingerprint(&table),
+        options,
+        keys,
+        listeners,
+        group_ids: group_ids.into(),
+        group_places: group_places.into(),
+        targets: targets.into(),
+        slots: cold.registry.slots(),
+        draining: cold.registry.draining_fingerprints(),
+        table: Arc::new(table),
+    };
+    cold.standings.reset(snapshot.table.groups.len(), snapshot.table.targets.len());
+    for group in 0..snapshot.table.groups.len() {
+        snapshot.choose(cold, group);
+    }
+    anomaly::begin(&snapshot, cold, now);
+    Ok(snapshot)
+}
+
+/// The registrations of a table: known ones are kept, new ones made, and what the table does not have any
+/// more begins to drain.
+fn register(
+    table: &Table,
+    group_ids: &[GroupId],
+    before: Option<&Snapshot>,
+    options: &Options,
+    cold: &mut Cold,
+    now: Now,
+) -> Vec<Arc<Slot>> {
+    let mut known = cold.registry.known();
     let mut targets = Vec::with_capacity(table.targets.len());
     for entry in &table.targets {
-        let Some((group, id)) =
-            table.groups.get(entry.group as usize).zip(group_ids.get(entry.group as usize))
-        else {
-            continue;
-        };
-        match known.remove(&(*id, entry.fingerprint)) {
-            Some(slot) => {
-                wanted_again.insert(slot.id);
-                keep(cold, &slot, group.in_use, now);
-                targets.push(slot);
+        let place = entry.group as usize;
+        let Some((group, id)) = table.groups.get(place).zip(group_ids.get(place)) else { continue };
+        let told_draining = entry.health.state == TargetHealthState::Draining;
+        if let Some(slot) = known.remove(&(*id, entry.fingerprint)) {
+            let fresh_group = before.is_some_and(|b| b.group_place(*id).is_none());
+            keep(cold, &slot, group, entry, fresh_group, options, now);
+            targets.push(slot);
+        } else if let Some(over) =
+            before.and_then(|b| b.over(*id, entry.fingerprint)).filter(|_| told_draining)
+        {
+            // Its delay is over, whatever an older answer of the API still says.
+            targets.push(over);
+        } else {
+            // The targets of an empty group come up at once: nobody carries the load meanwhile.
+            let first = entry.health.state == TargetHealthState::Initial
+                && !before.is_some_and(|b| b.has_targets(*id));
+            let slot = cold.registry.register(*id, entry, starting(&entry.health, group), first);
+            cold.schedule.add(&slot, &group.health_check, table.targets.len(), now);
+            if told_draining && group.in_use {
+                drain(cold, &slot, group.attributes.deregistration_delay_s, now);
             }
-            None => {
-                // The targets of an empty group come up at once: nobody carries the load meanwhile.
-                let first = entry.health.state == TargetHealthState::Initial
-                    && !before.is_some_and(|b| b.has_targets(*id));
-                let slot = cold.registry.register(*id, entry, starting(&entry.health, group.in_use), first);
-                cold.schedule.add(&slot, &group.health_check, now);
-                event(cold, &slot, None, Some(slot.health()), now);
-                targets.push(slot);
-            }
+            event(cold, &slot, None, Some(slot.health()), now);
+            targets.push(slot);
         }
     }
     // Whatever is left was not in the model: it drains, if it does not already.
-    cold.registry.draining.retain(|(id, _)| !wanted_again.contains(id));
-    let draining: HashSet<TargetId> = cold.registry.draining().collect();
-    let delays: HashMap<GroupId, u32> = before.map(delays).unwrap_or_default();
-    for slot in known.into_values() {
-        if draining.contains(&slot.id) {
-            continue;
-        }
-        let delay = delays.get(&slot.group).copied().unwrap_or(300);
-        let until = now.mono_ms.saturating_add(u64::from(delay) * 1000);
-        let (was, is) = slot.change(|machine| machine.set(health::draining()));
-        cold.registry.draining.push((slot.id, until));
-        event(cold, &slot, Some(was), Some(is), now);
+    let mut leaving: Vec<Arc<Slot>> =
+        known.into_values().filter(|slot| slot.state() != TargetHealthState::Draining).collect();
+    leaving.sort_by_key(|slot| slot.id);
+    for slot in leaving {
+        let place = before.and_then(|b| b.group_place(slot.group));
+        let entry = before.zip(place).and_then(|(b, place)| b.table.groups.get(place));
+        leave(cold, &slot, entry.map_or(300, |g| g.attributes.deregistration_delay_s), now);
     }
-    let groups: Vec<Arc<GroupState>> = table
-        .groups
-        .iter()
-        .zip(&group_ids)
-        .map(|(group, id)| {
-            let cursor = before.and_then(|b| b.groups.get(b.group_place(*id)?).map(|g| g.cursor()));
-            Arc::new(GroupState::new(group.targets.len(), cursor.unwrap_or(0)))
-        })
-        .collect();
-    let by_fingerprint: Vec<super::Fingerprints> = table
+    targets
+}
+
+/// Begins to drain a registration.
+fn leave(cold: &mut Cold, slot: &Slot, delay_s: u32, now: Now) {
+    let was = slot.health();
+    drain(cold, slot, delay_s, now);
+    event(cold, slot, Some(was), Some(slot.health()), now);
+}
+
+/// The health a new registration starts in.
+pub(super) fn starting(told: &TargetHealth, group: &GroupEntry) -> TargetHealth {
+    match told.state {
+        _ if !group.in_use => health::not_in_use(),
+        _ if !group.health_check.enabled => health::checks_disabled(),
+        TargetHealthState::Initial if told.reason.is_none() => health::registering(),
+        TargetHealthState::Unused if *told == health::not_in_use() => health::registering(),
+        TargetHealthState::Draining => health::draining(),
+        _ => told.clone(),
+    }
+}
+
+/// A registration that stays: it keeps its health, unless its group came into use or left it, the model
+/// tells of a state that no probe finds out, or it was draining and is wanted again.
+fn keep(
+    cold: &mut Cold,
+    slot: &Slot,
+    group: &GroupEntry,
+    entry: &TargetEntry,
+    fresh_group: bool,
+    options: &Options,
+    now: Now,
+) {
+    use TargetHealthState::{Draining, Unused};
+    let is = slot.health();
+    let told_unused = entry.health.state == Unused && entry.health != health::not_in_use();
+    let to = match (is.state, entry.health.state) {
+        (Draining, Draining) => return,
+        // An address has to wait until its delay is over (spec: dataplane §3.6); a group that is made anew
+        // knows nothing of the one before it.
+        (Draining, _)
+            if group.target_type == TargetType::Ip && options.ip_reregistration_waits && !fresh_group =>
+        {
+            return;
+        }
+        _ if !group.in_use => health::not_in_use(),
+        (_, Draining) => return leave(cold, slot, group.attributes.deregistration_delay_s, now),
+        _ if told_unused => entry.health.clone(),
+        (Draining | Unused, _) => health::registering(),
+        _ => return,
+    };
+    if to != is {
+        slot.end_slow_start();
+        slot.change(|machine| machine.set(to.clone()));
+        event(cold, slot, Some(is), Some(to), now);
+    }
+}
+
+fn by_fingerprint(table: &Table) -> Arc<[super::Fingerprints]> {
+    table
         .groups
         .iter()
         .map(|group| {
@@ -178,93 +187,32 @@ pub(super) fn snapshot(
             list.sort_unstable();
             list.into()
         })
-        .collect();
-    let count = table.groups.len();
-    let mut group_places = vec![None; cold.registry.groups.len()];
-    for (place, id) in (0u32..).zip(&group_ids) {
-        if let Some(slot) = group_places.get_mut(id.0 as usize) {
-            *slot = Some(place);
+        .collect()
+}
+
+/// kube-proxy behind the groups that have one, its affinities kept.
+fn keep_proxies(model: &Model, places: &HashMap<&str, usize>, group_ids: &[GroupId], cold: &mut Cold) {
+    let mut proxies = HashMap::new();
+    for group in &model.target_groups {
+        let id = places.get(group.target_group_arn.as_str()).and_then(|place| group_ids.get(*place));
+        if let (Some(id), Some(node_port)) = (id, &group.node_port) {
+            let proxy = match cold.proxies.remove(id) {
+                Some(known) => known.with(node_port.clone()),
+                None => KubeProxy::new(node_port.clone()),
+            };
+            proxies.insert(*id, proxy);
         }
     }
-    let snapshot = Snapshot {
-        table: Arc::new(table),
-        options,
-        keys,
-        listeners,
-        groups: groups.into(),
-        group_ids: group_ids.into(),
-        group_places: group_places.into(),
-        targets: targets.into(),
-        by_fingerprint: by_fingerprint.into(),
-        slots: cold.registry.slots.clone().into(),
-        draining: draining_fingerprints(cold),
-    };
-    for group in 0..count {
-        snapshot.choose(group, now);
-    }
-    Ok(snapshot)
+    cold.proxies = proxies;
 }
 
-/// Seconds of deregistration delay by group.
-fn delays(before: &Snapshot) -> HashMap<GroupId, u32> {
-    let seconds = before.table.groups.iter().map(|g| g.attributes.deregistration_delay_s);
-    before.group_ids.iter().copied().zip(seconds).collect()
-}
-
-/// The health a new registration starts in.
-fn starting(told: &TargetHealth, in_use: bool) -> TargetHealth {
-    match told.state {
-        _ if !in_use => health::not_in_use(),
-        TargetHealthState::Initial if told.reason.is_none() => health::registering(),
-        _ => told.clone(),
-    }
-}
-
-/// A registration that stays: it keeps its health, unless its group came into use or left it, or it was
-/// draining and is wanted again.
-fn keep(cold: &mut Cold, slot: &Slot, in_use: bool, now: Now) {
-    let unused = slot.health() == health::not_in_use();
-    let to = match (in_use, slot.state()) {
-        (false, _) if !unused => health::not_in_use(),
-        (true, TargetHealthState::Draining) => health::registering(),
-        (true, _) if unused => health::registering(),
-        _ => return,
-    };
-    let (was, is) = slot.change(|machine| machine.set(to));
-    event(cold, slot, Some(was), Some(is), now);
-}
-
-/// Removes the registrations whose delay is over; `None` where there is none.
-pub(super) fn drained(before: &Snapshot, cold: &mut Cold, now: Now) -> Option<Snapshot> {
-    let over: Vec<TargetId> =
-        cold.registry.draining.iter().filter(|(_, at)| *at <= now.mono_ms).map(|(id, _)| *id).collect();
-    if over.is_empty() {
-        return None;
-    }
-    cold.registry.draining.retain(|(_, at)| *at > now.mono_ms);
-    for id in over {
-        let slot = cold.registry.slots.get_mut(id.slot as usize).and_then(Option::take);
-        cold.registry.free.push(id.slot);
-        if let Some(slot) = slot {
-            event(cold, &slot, Some(slot.health()), None, now);
-        }
-    }
-    let mut after = before.clone();
-    after.slots = cold.registry.slots.clone().into();
-    after.draining = draining_fingerprints(cold);
-    Some(after)
-}
-
-fn draining_fingerprints(cold: &Cold) -> Arc<[u64]> {
-    let slots = &cold.registry.slots;
-    let slot = |id: &TargetId| slots.get(id.slot as usize).and_then(Option::as_ref);
-    let mut list: Vec<u64> =
-        cold.registry.draining.iter().filter_map(|(id, _)| slot(id)).map(|s| s.fingerprint).collect();
-    list.sort_unstable();
-    list.into()
-}
-
-fn event(cold: &mut Cold, slot: &Slot, from: Option<TargetHealth>, to: Option<TargetHealth>, now: Now) {
+pub(super) fn event(
+    cold: &mut Cold,
+    slot: &Slot,
+    from: Option<TargetHealth>,
+    to: Option<TargetHealth>,
+    now: Now,
+) {
     if cold.events.len() >= EVENTS {
         cold.events.pop_front();
     }
@@ -279,93 +227,16 @@ fn event(cold: &mut Cold, slot: &Slot, from: Option<TargetHealth>, to: Option<Ta
 }
 
 impl Snapshot {
-    /// Lets `change` move a target's health, and what follows from it: slow start, who may be chosen, an
-    /// event.
-    pub(super) fn change(
-        &self,
-        cold: &mut Cold,
-        slot: &Slot,
-        group: usize,
-        now: Now,
-        change: impl FnOnce(&mut Machine),
-    ) {
-        let (was, is) = slot.change(change);
-        if was == is {
-            return;
-        }
-        if was.state != is.state {
-            if is.state == TargetHealthState::Healthy {
-                self.slow_start(slot, group, now);
-            } else {
-                slot.end_slow_start();
-            }
-            self.choose(group, now);
-        }
-        event(cold, slot, Some(was), Some(is), now);
-    }
-
-    /// A target that becomes healthy ramps up, if another healthy one carries the load meanwhile.
-    fn slow_start(&self, slot: &Slot, group: usize, now: Now) {
-        let first_batch = slot.take_first_batch();
-        let Some(entry) = self.table.groups.get(group) else { return };
-        let duration_ms = u64::from(entry.attributes.slow_start_s) * 1000;
-        if duration_ms == 0 || first_batch {
-            return;
-        }
-        let full = |other: &Arc<Slot>| {
-            other.id != slot.id
-                && other.state() == TargetHealthState::Healthy
-                && other.slow_start_ms(now.mono_ms).is_none_or(|ms| ms >= duration_ms)
-        };
-        if self.slots_of(group).iter().any(full) {
-            slot.begin_slow_start(now.mono_ms);
-        }
-    }
-
     /// Whether a group is there and has a registered target.
     fn has_targets(&self, group: GroupId) -> bool {
         self.group_place(group).is_some_and(|place| !self.slots_of(place).is_empty())
     }
 
-    fn slots_of(&self, group: usize) -> &[Arc<Slot>] {
-        let range = self.table.groups.get(group).map(|g| g.targets.start as usize..g.targets.end as usize);
-        range.and_then(|r| self.targets.get(r)).unwrap_or_default()
-    }
-
-    /// Who may be chosen in a group (spec: dataplane §3.2, §3.4).
-    fn choose(&self, group: usize, now: Now) {
-        use TargetHealthState::{Healthy, Initial, Unavailable, Unhealthy};
-        let (Some(entry), Some(state)) = (self.table.groups.get(group), self.groups.get(group)) else {
-            return;
-        };
-        let attributes = &entry.attributes;
-        let zone = self.options.availability_zone.as_deref().filter(|_| !attributes.cross_zone);
-        let own_zone = |target: u32| {
-            let of = self.table.targets.get(target as usize).and_then(|t| t.zone.as_deref());
-            zone.is_none_or(|zone| of == Some(zone))
-        };
-        let registered: Vec<(u32, TargetHealthState)> = entry
-            .targets
-            .clone()
-            .zip(self.slots_of(group))
-            .filter(|(target, _)| own_zone(*target))
-            .map(|(target, slot)| (target, slot.state()))
-            .filter(|(_, s)| matches!(s, Initial | Healthy | Unhealthy | Unavailable))
-            .collect();
-        let well = |s: TargetHealthState| matches!(s, Healthy | Unavailable);
-        let healthy = registered.iter().filter(|(_, s)| well(*s)).count();
-        let too_few = healthy < attributes.fail_open_count as usize
-            || attributes.fail_open_percentage.is_some_and(|p| healthy * 100 < registered.len() * p as usize);
-        let chosen: Vec<u32> = registered
-            .iter()
-            .filter(|(_, s)| {
-                well(*s) || too_few && (*s == Unhealthy || *s == Initial && self.options.initial_fail_open)
-            })
-            .map(|(target, _)| *target)
-            .collect();
-        state.set_eligible(&chosen, too_few && healthy < chosen.len());
-        let ramping = attributes.slow_start_s > 0
-            && self.slots_of(group).iter().any(|s| s.slow_start_ms(now.mono_ms).is_some());
-        state.set_ramping(ramping);
+    /// The registration of a target that the model has and whose delay is over.
+    fn over(&self, group: GroupId, fingerprint: u64) -> Option<Arc<Slot>> {
+        let known = self.by_fingerprint.get(self.group_place(group)?)?;
+        let at = known.binary_search_by_key(&fingerprint, |(f, _)| *f).ok()?;
+        let slot = self.targets.get(known.get(at)?.1 as usize)?;
+        slot.is_gone().then(|| slot.clone())
     }
 }

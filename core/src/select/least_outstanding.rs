@@ -12,7 +12,7 @@ pub(super) fn pick<'a>(
 ) -> Option<u32> {
     // The scan starts at another place each time, so that the first of equals is not always the same.
     let start = match options.least_outstanding_tie {
-        Tie::RoundRobin => state.turn() % count,
+        Tie::RoundRobin => state.turn(count, entropy),
         Tie::Random => (entropy % u64::from(count)) as u32,
     };
     let mut best: Option<(u32, u32)> = None;

@@ -4,6 +4,7 @@
 mod least_outstanding;
 mod round_robin;
 mod weighted;
+mod weighted_random;
 
 pub(crate) use weighted::{Weighted, group};
 
@@ -30,10 +31,13 @@ pub(crate) fn target<'a>(
         Algorithm::RoundRobin if state.ramping() => {
             round_robin::ramped(attributes, state, count, slot_of, options, now, entropy)
         }
-        Algorithm::RoundRobin => state.at(state.turn() % count),
+        Algorithm::RoundRobin => state.at(state.turn(count, entropy)),
         Algorithm::LeastOutstandingRequests => {
             least_outstanding::pick(state, count, slot_of, options, entropy)
         }
-        Algorithm::WeightedRandom => state.at((entropy % u64::from(count)) as u32),
+        Algorithm::WeightedRandom if state.mitigating() => {
+            weighted_random::mitigated(state, count, slot_of, entropy)
+        }
+        Algorithm::WeightedRandom => state.at(weighted_random::place(count, entropy)),
     }
 }

@@ -1,8 +1,9 @@
-//! Round robin with slow start (spec: dataplane §3.3.4): a target on its ramp takes its turn with the
-//! probability of its share, which grows linearly to one.
+//! Round robin with slow start (spec: dataplane §3.3.4). A target on its ramp saves up its share, which grows
+//! linearly, each time it would have its turn, and takes the turn once it has saved a whole one: smooth, exact
+//! over any stretch of turns, and without chance. A turn that is not taken goes to the next target.
 
 use crate::options::Options;
-use crate::state::{GroupState, Slot};
+use crate::state::{FULL, GroupState, Slot};
 use crate::table::GroupAttributes;
 use crate::time::Now;
 
@@ -15,20 +16,19 @@ pub(super) fn ramped<'a>(
     now: Now,
     entropy: u64,
 ) -> Option<u32> {
-    let duration_ms = u64::from(attributes.slow_start_s) * 1000;
-    let mut chance = entropy;
+    let duration_ms = (u64::from(attributes.slow_start_s) * 1000).max(1);
+    // K-14: at the foot the share is one second's worth.
+    let floor = options.slow_start_floor.map_or(1_000_000 / duration_ms, u64::from);
     // Twice around is enough unless all are at the foot of their ramps; then whoever's turn it is serves.
     for _ in 0..count.saturating_mul(2) {
-        let target = state.at(state.turn() % count)?;
-        let elapsed = slot_of(target).and_then(|s| s.slow_start_ms(now.mono_ms));
-        let Some(elapsed) = elapsed.filter(|e| *e < duration_ms) else { return Some(target) };
-        let share = elapsed * 1000 / duration_ms.max(1);
-        // K-14: at the foot the share is one second's worth.
-        let floor = options.slow_start_floor.map_or(1_000_000 / duration_ms.max(1), u64::from);
-        chance = crate::mix::mix(chance);
-        if chance % 1000 < share.max(floor) {
+        let target = state.at(state.turn(count, entropy))?;
+        let Some(slot) = slot_of(target) else { return Some(target) };
+        let elapsed = slot.slow_start_ms(now.mono_ms).filter(|elapsed| *elapsed < duration_ms);
+        let Some(elapsed) = elapsed else { return Some(target) };
+        let share = (elapsed * u64::from(FULL) / duration_ms).max(floor).min(FULL.into());
+        if slot.save_up(share as u32) {
             return Some(target);
         }
     }
-    state.at(state.turn() % count)
+    state.at(state.turn(count, entropy))
 }

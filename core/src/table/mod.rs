@@ -72,6 +72,7 @@ pub(crate) struct GroupEntry {
     pub(crate) targets: Range<u32>,
     /// Whether a listener of the model can reach it.
     pub(crate) in_use: bool,
+    pub(crate) target_type: model::TargetType,
     pub(crate) attributes: GroupAttributes,
     pub(crate) health_check: HealthCheck,
     /// Names the group in cookies.
@@ -109,6 +110,10 @@ pub(crate) struct GroupAttributes {
     pub(crate) fail_open_count: u32,
     /// Below so many healthy targets in a hundred the group fails open.
     pub(crate) fail_open_percentage: Option<u32>,
+    /// Below so many healthy targets a zone leaves DNS.
+    pub(crate) dns_failover_count: Option<u32>,
+    /// Below so many healthy targets in a hundred a zone leaves DNS.
+    pub(crate) dns_failover_percentage: Option<u32>,
 }
 
 /// `stickiness.*`.
