@@ -144,6 +144,14 @@ impl Diagnostic {
         Self::new(Severity::Warning, code, message)
     }
 
+    /// The same problem where it hinders nothing.
+    #[cfg(feature = "manifest")]
+    #[must_use]
+    pub(crate) fn into_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     /// Names the object, as `Kind namespace/name`.
     #[must_use]
     pub fn object(mut self, object: impl Into<String>) -> Self {
@@ -326,6 +334,8 @@ codes! {
         E_CONFLICT_TAG
         /// A frontend NLB setting on which members of a group disagree (§10.8).
         E_CONFLICT_NLB
+        /// A frontend NLB setting that cannot be (§10.8).
+        E_FRONTEND_NLB
         /// `listen-ports` is not the expected JSON (§4.1).
         E_LISTEN_JSON
         /// `listen-ports` names no port.
@@ -466,8 +476,14 @@ codes! {
         W_ATTRIBUTE_UNKNOWN
         /// A mapping key that stands twice.
         W_DUPLICATE_KEY
+        /// An object that stands twice; the last one counts.
+        W_DUPLICATE_OBJECT
         /// An Ingress that no class picks up.
         W_NOT_MANAGED
+        /// An IngressClass that is not in the input, taken as the controller's Helm chart makes it.
+        W_CLASS_ASSUMED
+        /// An object that the controller's webhooks would not let into the cluster.
+        W_ADMISSION
         /// A path that exists on no listener because of a group-wide redirect.
         W_SSL_REDIRECT_HIDES
         /// A rule that can never match.
@@ -478,9 +494,15 @@ codes! {
         W_QUOTA
         /// No certificate for an HTTPS listener.
         W_CERTIFICATE
+        /// A redirect to a port that no listener is on.
+        W_REDIRECT
+        /// One name that would lead to two load balancers.
+        W_RECORD_CONFLICT
+        /// A frontend NLB, which is checked and not run.
+        W_FRONTEND_NLB
         /// A health check that probably does not fit its Service.
         W_HEALTH_CHECK
-        /// A removed apiVersion that was converted.
+        /// An apiVersion that is removed, unknown or missing; the object is read as the current one.
         W_API_VERSION
         /// Text that looks like an unexpanded placeholder.
         W_PLACEHOLDER

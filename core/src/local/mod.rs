@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::Error;
-use crate::manifest::objects::{Endpoint, EndpointSlice, K8sNode, Meta, Objects, Pod, Service, TargetPort};
+use crate::error::{Code, Diagnostic, Error};
+use crate::manifest::objects::{
+    Endpoint, EndpointSlice, IngressClass, K8sNode, Meta, Objects, Pod, Service, TargetPort,
+};
 use crate::manifest::{At, Loaded, Settings, Source, build};
 
 /// The size of a made-up cluster.
@@ -25,7 +27,8 @@ impl Default for LocalCluster {
 const MAX_NODES: usize = 250;
 
 /// Reads manifests, makes up what they leave to a cluster, and builds their model: what the command and
-/// the bindings call.
+/// the bindings call. An IngressClass that Ingresses name as the controller's chart does (`alb`) is made up too, with
+/// a warning.
 ///
 /// ```
 /// use podway::local::{LocalCluster, load};
@@ -61,13 +64,36 @@ const MAX_NODES: usize = 250;
 /// As [`Objects::parse`] and [`build`].
 pub fn load(sources: &[Source], settings: &Settings, cluster: &LocalCluster) -> Result<Loaded, Error> {
     let mut objects = Objects::parse(sources)?;
+    ingress_class(&mut objects, settings);
     complete(&mut objects, cluster);
     build(&objects, settings)
+}
+
+/// The IngressClass that the controller's Helm chart installs, for Ingresses that name it and bring none:
+/// most do, as it belongs to the cluster and not to the application.
+fn ingress_class(objects: &mut Objects, settings: &Settings) {
+    let name = settings.ingress_class.as_str();
+    let known = objects.classes.iter().any(|c| c.meta.name == name);
+    let wanted = objects.ingresses.iter().filter_map(|i| i.class_name.as_ref()).find(|c| c.text == name);
+    let Some(wanted) = wanted.filter(|_| !known && !name.is_empty()) else { return };
+    objects.warnings.push(
+        Diagnostic::warning(
+            Code::W_CLASS_ASSUMED,
+            format!("the IngressClass `{name}` is not in the input: it is taken as the controller's Helm chart makes it, without parameters"),
+        )
+        .at(wanted.at.location()),
+    );
+    objects.classes.push(IngressClass {
+        meta: Meta { name: name.to_owned(), ..Meta::default() },
+        controller: "ingress.k8s.aws/alb".to_owned(),
+        parameters: None,
+    });
 }
 
 /// Adds to `objects` what a cluster would make of them.
 pub fn complete(objects: &mut Objects, cluster: &LocalCluster) {
     node_ports(objects);
+    mirror(objects);
     if objects.nodes.is_empty() {
         objects.nodes = (1..=cluster.nodes.clamp(1, MAX_NODES)).map(node).collect();
     }
@@ -84,6 +110,17 @@ pub fn complete(objects: &mut Objects, cluster: &LocalCluster) {
         .collect();
     objects.pods.extend(made_up);
     objects.slices.extend(slices);
+}
+
+/// EndpointSlices for `Endpoints` of Services without selector, as a cluster mirrors them.
+fn mirror(objects: &mut Objects) {
+    let of = |s: &Service, e: &EndpointSlice| e.namespace == s.meta.namespace && e.service == s.meta.name;
+    let by_hand = |e: &&EndpointSlice| {
+        objects.services.iter().any(|s| of(s, e) && s.selector.is_empty())
+            && !objects.slices.iter().any(|s| s.namespace == e.namespace && s.service == e.service)
+    };
+    let mirrored: Vec<EndpointSlice> = objects.endpoints.iter().filter(by_hand).cloned().collect();
+    objects.slices.extend(mirrored);
 }
 
 fn node(number: usize) -> K8sNode {
@@ -189,7 +226,7 @@ fn slice<'a>(service: &Service, pods: impl Iterator<Item = &'a Pod>) -> Endpoint
     EndpointSlice {
         namespace: service.meta.namespace.clone(),
         service: service.meta.name.clone(),
-        ipv6: false,
+        address_type: "IPv4".to_owned(),
         ports: service.ports.iter().filter_map(port).collect(),
         endpoints: chosen
             .iter()

@@ -178,17 +178,39 @@ fn fixed_response(o: Object<'_>) -> Result<FixedResponseConfig, Wrong> {
     })
 }
 
-/// `conditions.NAME`, in order; conditions with a field the controller does not know are passed over.
-pub(crate) fn conditions(annotations: Annotations<'_>, name: &str) -> Result<Vec<RuleCondition>, Diagnostic> {
+/// `conditions.NAME`, in order. Conditions with a field the controller does not know are passed over; of
+/// the first of them there is a warning (§16 H9).
+pub(crate) fn conditions(
+    annotations: Annotations<'_>,
+    name: &str,
+) -> Result<(Vec<RuleCondition>, Option<Diagnostic>), Diagnostic> {
     let Some((annotation, value)) = annotations.json(&format!("conditions.{name}"))? else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     };
     let mut out = Vec::new();
+    let mut unknown = None;
     for item in parsed(annotation, array(&value))? {
-        out.extend(parsed(annotation, condition(item))?.map_err_to(annotation)?);
+        match parsed(annotation, condition(item))? {
+            Read::Condition(condition) => out.push(condition),
+            Read::Unknown(field) => {
+                let message = format!("the controller ignores a condition with field `{field}`");
+                let warning = annotation.error(Code::W_CONDITION_IGNORED, message);
+                unknown.get_or_insert(warning.expected(FIELDS.map(|f| format!("`{f}`")).join(", ")));
+            }
+            Read::Incomplete(config) => {
+                return Err(annotation.error(
+                    Code::E_COND_CONFIG,
+                    format!("a condition needs `{config}` with exactly one kind of values"),
+                ));
+            }
+        }
     }
-    Ok(out)
+    Ok((out, unknown))
 }
+
+/// The fields a condition may have.
+const FIELDS: [&str; 6] =
+    ["host-header", "path-pattern", "http-header", "http-request-method", "query-string", "source-ip"];
 
 /// Values and regexes of a condition, of which one is empty.
 type ValuesAndRegexes = (Vec<String>, Vec<String>);
@@ -196,21 +218,8 @@ type ValuesAndRegexes = (Vec<String>, Vec<String>);
 /// A condition, or which config is missing or empty.
 enum Read {
     Condition(RuleCondition),
-    Unknown,
+    Unknown(String),
     Incomplete(&'static str),
-}
-
-impl Read {
-    fn map_err_to(self, annotation: Annotation<'_>) -> Result<Option<RuleCondition>, Diagnostic> {
-        match self {
-            Read::Condition(condition) => Ok(Some(condition)),
-            Read::Unknown => Ok(None),
-            Read::Incomplete(config) => Err(annotation.error(
-                Code::E_COND_CONFIG,
-                format!("a condition needs `{config}` with exactly one kind of values"),
-            )),
-        }
-    }
 }
 
 fn condition(item: &serde_json::Value) -> Result<Read, Wrong> {
@@ -271,7 +280,7 @@ fn condition(item: &serde_json::Value) -> Result<Read, Wrong> {
             Some(values) if !values.is_empty() => Read::Condition(RuleCondition::SourceIp { values }),
             _ => Read::Incomplete("sourceIPConfig"),
         },
-        _ => Read::Unknown,
+        other => Read::Unknown(other.to_owned()),
     })
 }
 

@@ -37,12 +37,14 @@ impl<'a> Annotations<'a> {
         Annotations { ingress: &ingress.meta, service: Some(&service.meta) }
     }
 
-    /// The Service's own annotations, or nobody's.
-    pub(crate) fn of_service(self) -> Option<Annotations<'a>> {
-        self.service.map(|meta| Annotations { ingress: meta, service: None })
+    /// A Service's annotations alone.
+    pub(crate) fn of_service(service: &'a Service) -> Self {
+        // Looked up in the Service's place, so that errors name it.
+        Annotations { ingress: &service.meta, service: Some(&service.meta) }
     }
 
     pub(crate) fn get(self, suffix: &str) -> Option<Annotation<'a>> {
+        debug_assert!(super::known::find(suffix).is_some(), "`{suffix}` is not in the table of annotations");
         let find = |kind, meta: &'a Meta| {
             let (key, value) = meta.annotations.get_key_value(&format!("{PREFIX}{suffix}"))?;
             Some(Annotation { kind, meta, key, value })
@@ -108,13 +110,10 @@ impl<'a> Annotation<'a> {
     }
 
     fn boolean(self) -> Result<bool, Diagnostic> {
-        match self.value.text.as_str() {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            other => Err(self
-                .error(Code::E_ANN_BOOL, format!("`{other}` is not a boolean"))
-                .expected("`true` or `false`")),
-        }
+        let text = &self.value.text;
+        parse_bool(text).ok_or_else(|| {
+            self.error(Code::E_ANN_BOOL, format!("`{text}` is not a boolean")).expected("`true` or `false`")
+        })
     }
 
     fn integer(self) -> Result<i64, Diagnostic> {
@@ -147,6 +146,15 @@ impl<'a> Annotation<'a> {
             let names: Vec<String> = all.iter().map(|(name, _)| format!("`{name}`")).collect();
             self.error(code, format!("unknown value `{}`", self.value.text)).expected(names.join(" or "))
         })
+    }
+}
+
+/// The controller's spellings of a boolean (§1.2).
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Authentication of a backend (§6.5): read for every backend, used on HTTPS listeners.
 
-use super::annotations::Annotations;
+use super::Settings;
+use super::annotations::{Annotation, Annotations};
 use super::group::Member;
 use super::json::{Object, Wrong};
 use super::objects::Objects;
@@ -17,14 +18,16 @@ enum Kind {
 
 /// The authentication of a backend, as far as annotations tell.
 #[derive(Debug)]
-pub(crate) struct Auth {
+pub(crate) struct Auth<'a> {
     kind: Kind,
+    /// Who says so.
+    said: Option<Annotation<'a>>,
     /// With the name of its Secret.
-    oidc: Option<(AuthenticateOidcConfig, String)>,
+    oidc: Option<(AuthenticateOidcConfig, String, Annotation<'a>)>,
     cognito: Option<AuthenticateCognitoConfig>,
 }
 
-pub(crate) fn auth(annotations: Annotations<'_>) -> Result<Auth, Diagnostic> {
+pub(crate) fn auth(annotations: Annotations<'_>) -> Result<Auth<'_>, Diagnostic> {
     let kinds = [("none", Kind::None), ("oidc", Kind::Oidc), ("cognito", Kind::Cognito)];
     let kind = annotations.choice("auth-type", Code::E_AUTH_TYPE, &kinds)?.unwrap_or(Kind::None);
     let or = |suffix: &str, default: &str| Some(annotations.text(suffix).unwrap_or(default).to_owned());
@@ -76,15 +79,15 @@ pub(crate) fn auth(annotations: Annotations<'_>) -> Result<Auth, Diagnostic> {
                     on_unauthenticated_request,
                     ..AuthenticateOidcConfig::default()
                 };
-                Ok((config, text("secretName")?))
+                Ok((config, text("secretName")?, annotation))
             };
             Some(read().map_err(|why| annotation.not_json(&why))?)
         }
     };
-    Ok(Auth { kind, oidc, cognito })
+    Ok(Auth { kind, said: annotations.get("auth-type"), oidc, cognito })
 }
 
-impl Auth {
+impl Auth<'_> {
     pub(crate) fn is_on(&self) -> bool {
         self.kind != Kind::None
     }
@@ -94,11 +97,15 @@ impl Auth {
         &self,
         member: &Member<'_>,
         objects: &Objects,
+        settings: &Settings,
     ) -> Result<Option<ActionConfig>, Diagnostic> {
         let missing = |annotation: &str| {
-            member
-                .error(Code::E_AUTH_IDP_MISSING, "authentication needs its identity provider")
-                .annotation(format!("{}{annotation}", super::annotations::PREFIX))
+            let message = "authentication needs its identity provider";
+            let error = match self.said {
+                Some(said) => said.error(Code::E_AUTH_IDP_MISSING, message),
+                None => member.error(Code::E_AUTH_IDP_MISSING, message),
+            };
+            error.expected(format!("the annotation `{}{annotation}`", super::annotations::PREFIX))
         };
         match self.kind {
             Kind::None => Ok(None),
@@ -107,39 +114,45 @@ impl Auth {
                 None => Err(missing("auth-idp-cognito")),
             },
             Kind::Oidc => {
-                let Some((config, secret)) = &self.oidc else { return Err(missing("auth-idp-oidc")) };
-                let namespace = &member.ingress.meta.namespace;
-                let found = objects
-                    .secrets
-                    .iter()
-                    .find(|s| s.meta.namespace == *namespace && s.meta.name == *secret)
-                    .ok_or_else(|| {
-                        let message = format!("the Secret `{namespace}/{secret}` is not in the input");
-                        member.error(Code::E_OIDC_SECRET, message).value(secret)
-                    })?;
-                let text = |keys: &[&str]| {
-                    keys.iter()
-                        .find_map(|k| found.data.get(*k))
-                        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                let Some((config, secret, annotation)) = &self.oidc else {
+                    return Err(missing("auth-idp-oidc"));
                 };
-                let id = text(&["clientID", "clientId"]).ok_or_else(|| {
-                    member.error(
-                        Code::E_OIDC_CLIENT_ID,
-                        format!("the Secret `{namespace}/{secret}` has no `clientID`"),
-                    )
-                })?;
-                let secret_text = text(&["clientSecret"]).ok_or_else(|| {
-                    member.error(
-                        Code::E_OIDC_CLIENT_SECRET,
-                        format!("the Secret `{namespace}/{secret}` has no `clientSecret`"),
-                    )
-                })?;
-                let mut config = config.clone();
-                config.client_id = id.trim_end().to_owned();
-                // What `describe-rules` never prints, a plan does not either.
-                drop(secret_text);
+                let config = with_client(config.clone(), secret, *annotation, member, objects, settings)?;
                 Ok(Some(ActionConfig::AuthenticateOidc(config)))
             }
         }
     }
+}
+
+/// The configuration with the client id of its Secret. The client's own secret must be there, and is left
+/// out: what `describe-rules` never prints, a plan does not either.
+fn with_client(
+    mut config: AuthenticateOidcConfig,
+    name: &str,
+    annotation: Annotation<'_>,
+    member: &Member<'_>,
+    objects: &Objects,
+    settings: &Settings,
+) -> Result<AuthenticateOidcConfig, Diagnostic> {
+    let namespace = &member.ingress.meta.namespace;
+    let error = |code, what: &str| annotation.error(code, format!("the Secret `{namespace}/{name}` {what}"));
+    let found = objects.secrets.iter().find(|s| s.meta.namespace == *namespace && s.meta.name == name);
+    let Some(found) = found else {
+        return Err(error(Code::E_OIDC_SECRET, "is not in the input")
+            .expected("that Secret with the keys `clientID` and `clientSecret`"));
+    };
+    if let Some((key, value)) = &settings.required_secrets_label
+        && found.meta.labels.get(key) != Some(value)
+    {
+        return Err(
+            error(Code::E_OIDC_SECRET, "lacks the required label").expected(format!("`{key}={value}`"))
+        );
+    }
+    let id = found.data.get("clientID").or_else(|| found.data.get("clientId"));
+    let Some(id) = id else { return Err(error(Code::E_OIDC_CLIENT_ID, "has no `clientID`")) };
+    if !found.data.contains_key("clientSecret") {
+        return Err(error(Code::E_OIDC_CLIENT_SECRET, "has no `clientSecret`"));
+    }
+    config.client_id = String::from_utf8_lossy(id).trim_end().to_owned();
+    Ok(config)
 }

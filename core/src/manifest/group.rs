@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Settings;
-use super::annotations::Annotations;
-use super::objects::{ClassParams, Ingress, Objects};
-use crate::error::{Code, Diagnostic};
+use super::annotations::{Annotation, Annotations, PREFIX};
+use super::objects::{ClassParams, Ingress, IngressClass, Meta, Objects};
+use super::yaml::Text;
+use crate::error::{Code, Diagnostic, Location, Severity};
 
 /// An Ingress of a group, with the parameters of its class.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,35 @@ pub(crate) struct Member<'a> {
     pub(crate) ingress: &'a Ingress,
     pub(crate) params: Option<&'a ClassParams>,
     order: i32,
+}
+
+/// A setting of a member, where it was found: an annotation, or a field of the IngressClassParams, which
+/// then stands in the annotation's place (§1.7).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Given<'a> {
+    Annotation(Annotation<'a>),
+    Params { ingress: &'a Ingress, params: &'a ClassParams, field: &'static str, value: &'a Text },
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn value(&self) -> &'a str {
+        match self {
+            Given::Annotation(annotation) => annotation.value(),
+            Given::Params { value, .. } => &value.text,
+        }
+    }
+
+    /// An error about this setting.
+    pub(crate) fn error(&self, code: Code, message: impl Into<String>) -> Diagnostic {
+        match self {
+            Given::Annotation(annotation) => annotation.error(code, message),
+            Given::Params { ingress, params, field, value } => Diagnostic::error(code, message)
+                .object(format!("Ingress {}", ingress.meta.key()))
+                .annotation(format!("spec.{field} of IngressClassParams {}", params.meta.name))
+                .value(&value.text)
+                .at(value.at.location()),
+        }
+    }
 }
 
 impl<'a> Member<'a> {
@@ -29,6 +59,30 @@ impl<'a> Member<'a> {
     pub(crate) fn error(&self, code: Code, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(code, message).object(self.object()).at(self.ingress.meta.at.location())
     }
+
+    /// An error about an annotation of the Ingress, or about the Ingress where it has none of that name.
+    pub(crate) fn error_at(&self, suffix: &str, code: Code, message: impl Into<String>) -> Diagnostic {
+        match self.annotations().get(suffix) {
+            Some(annotation) => annotation.error(code, message),
+            None => self.error(code, message).annotation(format!("{PREFIX}{suffix}")),
+        }
+    }
+
+    /// A field of the member's IngressClassParams, by its name there.
+    pub(crate) fn params_field(&self, field: &'static str, value: &'a Text) -> Option<Given<'a>> {
+        self.params.map(|params| Given::Params { ingress: self.ingress, params, field, value })
+    }
+
+    /// The field of the IngressClassParams where it is set, else the annotation.
+    pub(crate) fn given(
+        &self,
+        suffix: &str,
+        field: &'static str,
+        get: impl Fn(&'a ClassParams) -> &'a Option<Text>,
+    ) -> Option<Given<'a>> {
+        let fixed = self.params.and_then(|p| get(p).as_ref()).and_then(|v| self.params_field(field, v));
+        fixed.or_else(|| self.annotations().get(suffix).map(Given::Annotation))
+    }
 }
 
 /// A group in its order.
@@ -38,58 +92,111 @@ pub(crate) struct Group<'a> {
     pub(crate) id: String,
     pub(crate) explicit: bool,
     pub(crate) members: Vec<Member<'a>>,
-    /// Errors that keep the group from being loaded.
+    /// Errors that keep the group from being loaded or built, whatever its members say.
     pub(crate) errors: Vec<Diagnostic>,
 }
 
 const CONTROLLER: &str = "ingress.k8s.aws/alb";
-const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+pub(crate) const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+const EXPLICIT_FINALIZER: &str = "group.ingress.k8s.aws/";
+const IMPLICIT_FINALIZER: &str = "ingress.k8s.aws/resources";
 
 /// What class selection says of an Ingress.
 enum Selected<'a> {
     Managed(Option<&'a ClassParams>),
-    /// Not ours, and why.
+    /// Another controller's, and why.
     Not(String),
+    /// Its class cannot be used: code, why, what would be right, where.
+    Invalid(Code, String, &'static str, Option<Location>),
 }
 
-/// Sorts the Ingresses into groups; tells which are left out, and why, as warnings.
+/// All groups while they are being filled, by whether their name is explicit, and their id.
+#[derive(Default)]
+struct Groups<'a>(BTreeMap<(bool, String), Group<'a>>);
+
+impl<'a> Groups<'a> {
+    fn entry(&mut self, explicit: bool, id: &str) -> &mut Group<'a> {
+        self.0.entry((explicit, id.to_owned())).or_insert_with(|| Group {
+            id: id.to_owned(),
+            explicit,
+            members: Vec::new(),
+            errors: Vec::new(),
+        })
+    }
+
+    /// The groups whose finalizer an object carries: it was a member of those (§3.2).
+    fn left_behind(meta: &Meta) -> Vec<(bool, String)> {
+        meta.finalizers
+            .iter()
+            .filter_map(|f| match f.strip_prefix(EXPLICIT_FINALIZER) {
+                Some(name) => Some((true, name.to_owned())),
+                None => (f == IMPLICIT_FINALIZER).then(|| (false, meta.key())),
+            })
+            .collect()
+    }
+}
+
+/// Sorts the Ingresses into groups; tells which are left out, and why.
 pub(crate) fn groups<'a>(
     objects: &'a Objects,
     settings: &Settings,
-    warnings: &mut Vec<Diagnostic>,
+    told: &mut Vec<Diagnostic>,
 ) -> Vec<Group<'a>> {
-    let mut groups: BTreeMap<(bool, String), Group<'a>> = BTreeMap::new();
+    let mut groups = Groups::default();
     for ingress in &objects.ingresses {
-        let object = format!("Ingress {}", ingress.meta.key());
-        let left_out = |code, why: String, at| Diagnostic::warning(code, why).object(object.clone()).at(at);
-        if ingress.meta.deleting {
+        if settings.watch_namespace.as_ref().is_some_and(|n| *n != ingress.meta.namespace) {
             continue;
         }
+        if ingress.meta.deleting {
+            if let Some(error) = deletion_protected(ingress) {
+                for (explicit, id) in Groups::left_behind(&ingress.meta) {
+                    groups.entry(explicit, &id).errors.push(error.clone());
+                }
+            }
+            continue;
+        }
+        let about = |severity, code, why: String| {
+            Diagnostic::new(severity, code, why).object(format!("Ingress {}", ingress.meta.key()))
+        };
         let params = match select(ingress, objects, settings) {
             Selected::Managed(params) => params,
             Selected::Not(why) => {
-                warnings.push(left_out(Code::W_NOT_MANAGED, why, ingress.meta.at.location()));
+                let warning = about(Severity::Warning, Code::W_NOT_MANAGED, why);
+                told.push(warning.at(class_place(ingress)));
+                continue;
+            }
+            Selected::Invalid(code, why, expected, at) => {
+                let error = about(Severity::Error, code, why).expected(expected);
+                let error = error.at(at.or_else(|| class_place(ingress)));
+                // An Ingress without a group's finalizer simply is no member of it; one with it holds the
+                // group back, so that nothing is torn down by a typing error.
+                let behind = Groups::left_behind(&ingress.meta);
+                for (explicit, id) in &behind {
+                    groups.entry(*explicit, id).errors.push(error.clone());
+                }
+                if behind.is_empty() {
+                    told.push(error);
+                }
                 continue;
             }
         };
-        let annotations = Annotations::of(ingress);
-        let explicit = params.and_then(|p| p.group.as_ref()).map(|g| (g.text.as_str(), g.at.location()));
-        let explicit = explicit
-            .or_else(|| annotations.text("group.name").map(|name| (name, ingress.meta.at.location())));
-        if let Some((name, at)) = &explicit
-            && !is_group_name(name)
+        let member = Member { ingress, params, order: 0 };
+        let explicit = params
+            .and_then(|p| p.group.as_ref())
+            .and_then(|name| member.params_field("group.name", name))
+            .or_else(|| member.annotations().get("group.name").map(Given::Annotation));
+        if let Some(name) = &explicit
+            && !is_group_name(name.value())
         {
-            warnings.push(left_out(Code::E_GROUP_NAME, format!("`{name}` is not a group name"), at.clone()));
+            let error = name.error(Code::E_GROUP_NAME, format!("`{}` is not a group name", name.value()));
+            told.push(error.expected("at most 63 lower-case letters, digits, `-` and `.`"));
             continue;
         }
-        let id = explicit.as_ref().map_or_else(|| ingress.meta.key(), |(name, _)| (*name).to_owned());
-        let group = groups.entry((explicit.is_some(), id.clone())).or_insert_with(|| Group {
-            id,
-            explicit: explicit.is_some(),
-            members: Vec::new(),
-            errors: Vec::new(),
-        });
+        let group = match &explicit {
+            Some(name) => groups.entry(true, name.value()),
+            None => groups.entry(false, &ingress.meta.key()),
+        };
         let order = match order(ingress) {
             Ok(order) => order,
             Err(error) => {
@@ -97,28 +204,52 @@ pub(crate) fn groups<'a>(
                 0
             }
         };
-        group.members.push(Member { ingress, params, order });
+        group.members.push(Member { order, ..member });
     }
-    let mut groups: Vec<_> = groups.into_values().collect();
+    let mut groups: Vec<_> = groups.0.into_values().collect();
     for group in &mut groups {
         group.members.sort_by_key(|m| (m.order, m.ingress.meta.key()));
     }
     groups
 }
 
+/// §3.4: only the Ingress' own annotation is looked at.
+fn deletion_protected(ingress: &Ingress) -> Option<Diagnostic> {
+    let annotation = Annotations::of(ingress).get("load-balancer-attributes")?;
+    let attributes = match Annotations::of(ingress).map("load-balancer-attributes") {
+        Ok(attributes) => attributes?,
+        Err(error) => return Some(error),
+    };
+    match super::annotations::parse_bool(attributes.get("deletion_protection.enabled")?) {
+        Some(false) => None,
+        Some(true) => Some(
+            annotation
+                .error(
+                    Code::E_DELETION_PROTECTED,
+                    "the Ingress is being deleted and asks for deletion protection",
+                )
+                .expected("`deletion_protection.enabled=false` before it is deleted"),
+        ),
+        None => Some(
+            annotation.error(Code::E_DELETION_PROTECTED, "`deletion_protection.enabled` is not a boolean"),
+        ),
+    }
+}
+
+fn class_place(ingress: &Ingress) -> Option<Location> {
+    let annotation = ingress.meta.annotations.get(CLASS_ANNOTATION);
+    let said = annotation.or(ingress.class_name.as_ref());
+    said.map_or(&ingress.meta.at, |t| &t.at).location()
+}
+
 fn order(ingress: &Ingress) -> Result<i32, Diagnostic> {
     let annotations = Annotations::of(ingress);
-    let range = |annotation: super::annotations::Annotation<'_>| {
-        let value = annotation.value();
-        annotation
-            .error(Code::E_GROUP_ORDER, format!("`{value}` is not a group order"))
-            .expected("a whole number from -1000 to 1000")
-    };
-    match (annotations.get("group.order"), annotations.int32("group.order")) {
-        (Some(annotation), Err(_)) => Err(range(annotation)),
-        (Some(annotation), Ok(Some(n))) if !(-1000..=1000).contains(&n) => Err(range(annotation)),
-        (_, Ok(n)) => Ok(n.unwrap_or(0)),
-        (None, Err(error)) => Err(error),
+    let Some(annotation) = annotations.get("group.order") else { return Ok(0) };
+    match annotations.int32("group.order") {
+        Ok(Some(n)) if (-1000..=1000).contains(&n) => Ok(n),
+        _ => Err(annotation
+            .error(Code::E_GROUP_ORDER, format!("`{}` is not a group order", annotation.value()))
+            .expected("a whole number from -1000 to 1000")),
     }
 }
 
@@ -133,31 +264,32 @@ fn select<'a>(ingress: &'a Ingress, objects: &'a Objects, settings: &Settings) -
             Selected::Not(format!("its class annotation is `{}`, not `{wanted}`", value.text))
         };
     }
-    let default = || {
-        let is_default = |c: &&super::objects::IngressClass| {
-            c.meta.annotations.get(DEFAULT_CLASS).is_some_and(|v| v.text == "true")
-        };
-        let mut all = objects.classes.iter().filter(is_default);
-        match (all.next(), all.next()) {
-            (Some(one), None) => Ok(Some(one.meta.name.as_str())),
-            (None, _) => Ok(None),
-            // §16 H5: only Ingresses that would take the default are affected.
-            (Some(_), Some(_)) => Err("there are two default IngressClasses".to_owned()),
-        }
-    };
     let name = match ingress.class_name.as_ref().map(|t| t.text.as_str()) {
         Some(name) => name,
-        None => match default() {
-            Ok(Some(name)) => name,
+        None => match default_class(objects) {
+            Ok(Some(class)) => class.meta.name.as_str(),
             Ok(None) if wanted.is_empty() => return Selected::Managed(None),
             Ok(None) => {
                 return Selected::Not("it names no class, and no IngressClass is the default".to_owned());
             }
-            Err(why) => return Selected::Not(why),
+            // §16 H5: only Ingresses that would take the default are affected.
+            Err(second) => {
+                return Selected::Invalid(
+                    Code::E_CLASS_MULTI_DEFAULT,
+                    format!("it names no class, and `{}` is a second default IngressClass", second.meta.name),
+                    "one default IngressClass, or an `ingressClassName`",
+                    second.meta.at.location(),
+                );
+            }
         },
     };
     let Some(class) = objects.classes.iter().find(|c| c.meta.name == name) else {
-        return Selected::Not(format!("its IngressClass `{name}` is not in the input"));
+        return Selected::Invalid(
+            Code::E_CLASS_INVALID,
+            format!("its IngressClass `{name}` is not in the input"),
+            "an IngressClass with `controller: ingress.k8s.aws/alb`",
+            None,
+        );
     };
     if class.controller != CONTROLLER {
         return Selected::Not(format!(
@@ -165,24 +297,60 @@ fn select<'a>(ingress: &'a Ingress, objects: &'a Objects, settings: &Settings) -
             class.controller
         ));
     }
-    let Some((api_group, kind, params)) = &class.parameters else { return Selected::Managed(None) };
-    if api_group != "elbv2.k8s.aws" || kind != "IngressClassParams" {
-        return Selected::Not(format!("the parameters of its IngressClass `{name}` are of another kind"));
+    parameters(ingress, class, objects)
+}
+
+/// The default IngressClass; an error with the second one where there are several (§2.3).
+fn default_class(objects: &Objects) -> Result<Option<&IngressClass>, &IngressClass> {
+    let is_default =
+        |c: &&IngressClass| c.meta.annotations.get(DEFAULT_CLASS).is_some_and(|v| v.text == "true");
+    let mut all = objects.classes.iter().filter(is_default);
+    match (all.next(), all.next()) {
+        (first, None) => Ok(first),
+        (_, Some(second)) => Err(second),
     }
-    let Some(params) = objects.class_params.iter().find(|p| p.meta.name == *params) else {
-        return Selected::Not(format!("the IngressClassParams `{params}` are not in the input"));
+}
+
+/// §2.4.
+fn parameters<'a>(ingress: &Ingress, class: &'a IngressClass, objects: &'a Objects) -> Selected<'a> {
+    let Some(reference) = &class.parameters else { return Selected::Managed(None) };
+    let invalid = |why: String, expected, at: &super::yaml::At| {
+        Selected::Invalid(Code::E_CLASS_INVALID, why, expected, at.location())
     };
-    if let Some(selector) = &params.namespace_selector {
-        let namespace = objects.namespaces.iter().find(|n| n.name == ingress.meta.namespace);
-        let empty = selector.labels.is_empty() && selector.expressions.is_empty();
-        if !empty && namespace.and_then(|n| selector.matches(&n.labels)) != Some(true) {
-            return Selected::Not(format!(
-                "the namespace selector of `{}` does not select `{}`",
-                params.meta.name, ingress.meta.namespace
-            ));
-        }
+    let name = &class.meta.name;
+    if reference.api_group != "elbv2.k8s.aws" || reference.kind != "IngressClassParams" {
+        return invalid(
+            format!("the parameters of its IngressClass `{name}` are of another kind"),
+            "apiGroup `elbv2.k8s.aws` and kind `IngressClassParams`",
+            &reference.at,
+        );
     }
-    Selected::Managed(Some(params))
+    let Some(params) = objects.class_params.iter().find(|p| p.meta.name == reference.name) else {
+        return invalid(
+            format!("the IngressClassParams `{}` of its IngressClass are not in the input", reference.name),
+            "that object beside the IngressClass",
+            &reference.at,
+        );
+    };
+    let Some(selector) = &params.namespace_selector else { return Selected::Managed(Some(params)) };
+    if selector.is_empty() {
+        return Selected::Managed(Some(params));
+    }
+    let own = &ingress.meta.namespace;
+    let why = match objects.namespaces.iter().find(|n| n.name == *own) {
+        None => format!(
+            "`{}` selects namespaces, and the Namespace `{own}` is not in the input",
+            params.meta.name
+        ),
+        Some(namespace) => match selector.matches(&namespace.labels) {
+            Some(true) => return Selected::Managed(Some(params)),
+            Some(false) => {
+                format!("the namespace selector of `{}` does not select `{own}`", params.meta.name)
+            }
+            None => format!("the namespace selector of `{}` cannot be understood", params.meta.name),
+        },
+    };
+    invalid(why, "a Namespace that `namespaceSelector` selects", &params.meta.at)
 }
 
 /// §3.1: lower-case letters, digits, dots and dashes, a letter or digit at both ends, at most 63.

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Settings;
 use super::annotations::{Annotation, list};
-use super::group::Member;
+use super::build::Broken;
+use super::certificates;
+use super::group::{Given, Member};
 use super::json::{Object, array};
+use super::load_balancer::pairs;
 use super::objects::Objects;
+use super::{Settings, yaml};
 use crate::error::{Code, Diagnostic};
 use crate::model::{Attribute, MutualAuthentication, Protocol};
 
@@ -24,13 +27,20 @@ pub(crate) struct Port {
 }
 
 /// What one member says of its ports.
-struct MemberPorts {
+struct MemberPorts<'a> {
     ports: BTreeMap<u16, Protocol>,
     certificates: Vec<String>,
-    ssl_policy: Option<String>,
+    ssl_policy: Option<Given<'a>>,
     mutual_authentication: BTreeMap<u16, MutualAuthentication>,
-    cidrs: BTreeSet<String>,
-    prefix_lists: BTreeSet<String>,
+    cidrs: Set<'a>,
+    prefix_lists: Set<'a>,
+}
+
+/// A set of texts, and where it was given.
+#[derive(Default)]
+struct Set<'a> {
+    items: BTreeSet<String>,
+    given: Option<Given<'a>>,
 }
 
 /// The listeners of a group by port.
@@ -39,46 +49,106 @@ pub(crate) fn ports(
     objects: &Objects,
     settings: &Settings,
     warnings: &mut Vec<Diagnostic>,
-) -> Result<BTreeMap<u16, Port>, Diagnostic> {
-    let all: Vec<MemberPorts> =
-        members.iter().map(|m| member_ports(m, settings)).collect::<Result<_, _>>()?;
-    let mut numbers: BTreeSet<u16> = BTreeSet::new();
-    all.iter().for_each(|m| numbers.extend(m.ports.keys()));
-    let mut out = BTreeMap::new();
-    for number in numbers {
-        let on: Vec<(usize, &MemberPorts)> =
-            all.iter().enumerate().filter(|(_, m)| m.ports.contains_key(&number)).collect();
-        let port = merge(number, &on, members, settings)?;
-        let secrets = members
-            .iter()
-            .flat_map(|m| &m.ingress.tls)
-            .any(|t| objects.secrets.iter().any(|s| s.meta.name == t.secret));
-        if port.protocol == Protocol::Https
-            && port.certificates.is_empty()
-            && !secrets
-            && let Some(first) = on.first().and_then(|(i, _)| members.get(*i))
-        {
-            let mut warning = first.error(
-                Code::W_CERTIFICATE,
-                format!("the HTTPS listener on port {number} has no certificate: AWS would refuse it"),
-            );
-            warning.severity = crate::error::Severity::Warning;
-            warnings.push(warning.expected("a `certificate-arn`, or a host that a known certificate covers"));
+) -> Result<BTreeMap<u16, Port>, Broken> {
+    let mut all: Vec<MemberPorts<'_>> = Vec::with_capacity(members.len());
+    for (i, member) in members.iter().enumerate() {
+        all.push(member_ports(member, settings).map_err(|e| Broken::of(i, e))?);
+    }
+    let mut by_number: BTreeMap<u16, Vec<(usize, &MemberPorts<'_>)>> = BTreeMap::new();
+    for (i, member) in all.iter().enumerate() {
+        for number in member.ports.keys() {
+            by_number.entry(*number).or_default().push((i, member));
         }
+    }
+    let mut out = BTreeMap::new();
+    for (number, on) in by_number {
+        let port = merge(number, &on, members, settings)?;
+        warnings.extend(missing_certificate(number, &port, members, objects, settings));
         out.insert(number, port);
     }
     Ok(out)
 }
 
-fn member_ports(member: &Member<'_>, settings: &Settings) -> Result<MemberPorts, Diagnostic> {
-    let annotations = member.annotations();
-    let mut certificates = member.params.map(|p| p.certificate_arn.clone()).unwrap_or_default();
-    if certificates.is_empty() {
-        certificates = annotations.list("certificate-arn").unwrap_or_default();
+/// Warns of an HTTPS listener that AWS would refuse for want of a certificate. Where hosts are named and
+/// no certificates are known here, AWS may find one, and nothing is said.
+fn missing_certificate(
+    number: u16,
+    port: &Port,
+    members: &[Member<'_>],
+    objects: &Objects,
+    settings: &Settings,
+) -> Option<Diagnostic> {
+    if port.protocol != Protocol::Https || !port.certificates.is_empty() {
+        return None;
     }
+    let on = || port.members.iter().filter_map(|i| members.get(*i));
+    let discoverable = settings.certificates.is_empty() && on().any(|m| !certificates::hosts(m).is_empty());
+    let local = on().any(|m| {
+        m.ingress.tls.iter().any(|t| {
+            let is = |s: &super::objects::Secret| {
+                s.meta.name == t.secret && s.meta.namespace == m.ingress.meta.namespace
+            };
+            objects.secrets.iter().any(is)
+        })
+    });
+    if discoverable || local {
+        return None;
+    }
+    let warning = on().next()?.error_at(
+        "listen-ports",
+        Code::W_CERTIFICATE,
+        format!("the HTTPS listener on port {number} has no certificate, and no host to find one by: AWS would refuse it"),
+    );
+    Some(
+        warning
+            .into_warning()
+            .expected("a `certificate-arn`, or hosts in `rules` or `tls` that a certificate covers"),
+    )
+}
+
+fn member_ports<'a>(member: &Member<'a>, settings: &Settings) -> Result<MemberPorts<'a>, Diagnostic> {
+    let annotations = member.annotations();
+    let mut explicit: Vec<String> =
+        member.params.iter().flat_map(|p| &p.certificate_arn).map(|t| t.text.clone()).collect();
+    if explicit.is_empty() {
+        explicit = annotations.list("certificate-arn").unwrap_or_default();
+    }
+    let managed = certificates::managed(member, settings)?;
+    if explicit.is_empty() {
+        explicit.extend(managed);
+    }
+    let ssl_policy = member.given("ssl-policy", "sslPolicy", |p| &p.ssl_policy);
+    let of_params = |field, get: fn(&super::objects::ClassParams) -> &Vec<yaml::Text>| -> Option<Set<'a>> {
+        let all = member.params.map(get)?;
+        Some(Set {
+            items: all.iter().map(|t| t.text.clone()).collect(),
+            given: Some(member.params_field(field, all.first()?)?),
+        })
+    };
+    let annotated = |suffix| {
+        let annotation = annotations.get(suffix)?;
+        let items = list(annotation.value()).into_iter().collect();
+        Some(Set { items, given: Some(Given::Annotation(annotation)) })
+    };
+    let cidrs = of_params("inboundCIDRs", |p| &p.inbound_cidrs)
+        .or_else(|| annotated("inbound-cidrs"))
+        .unwrap_or_default();
+    if let (Some(bad), Some(given)) =
+        (cidrs.items.iter().find(|c| c.parse::<ipnet::IpNet>().is_err()), &cidrs.given)
+    {
+        let error = given.error(Code::E_CIDR, format!("`{bad}` is not a CIDR block"));
+        return Err(error.expected("such as `10.0.0.0/8`"));
+    }
+    let prefix_lists = of_params("prefixListsIDs", |p| &p.prefix_lists)
+        .or_else(|| annotated("security-group-prefix-lists"))
+        .unwrap_or_default();
+    let mutual_authentication = match annotations.json("mutual-authentication")? {
+        Some((annotation, value)) => mutual_authentication(annotation, &value)?,
+        None => BTreeMap::new(),
+    };
     let ports = match annotations.json("listen-ports") {
         Ok(Some((annotation, value))) => listen_ports(annotation, &value)?,
-        Ok(None) if certificates.is_empty() => BTreeMap::from([(80, Protocol::Http)]),
+        Ok(None) if explicit.is_empty() => BTreeMap::from([(80, Protocol::Http)]),
         Ok(None) => BTreeMap::from([(443, Protocol::Https)]),
         Err(mut error) => {
             error.code = Code::E_LISTEN_JSON;
@@ -86,38 +156,10 @@ fn member_ports(member: &Member<'_>, settings: &Settings) -> Result<MemberPorts,
         }
     };
     let https = ports.values().any(|p| *p == Protocol::Https);
-    if certificates.is_empty() && https {
-        certificates = discover(member, settings)?;
+    if explicit.is_empty() && https {
+        explicit = certificates::discover(member, settings)?;
     }
-    let ssl_policy = member.params.and_then(|p| p.ssl_policy.clone());
-    let ssl_policy = ssl_policy.or_else(|| annotations.text("ssl-policy").map(str::to_owned));
-    let mutual_authentication = match annotations.json("mutual-authentication")? {
-        Some((annotation, value)) => mutual_authentication(annotation, &value)?,
-        None => BTreeMap::new(),
-    };
-    let mut cidrs = member.params.map(|p| p.inbound_cidrs.clone()).unwrap_or_default();
-    if cidrs.is_empty()
-        && let Some(annotation) = annotations.get("inbound-cidrs")
-    {
-        cidrs = list(annotation.value());
-        if let Some(bad) = cidrs.iter().find(|c| c.parse::<ipnet::IpNet>().is_err()) {
-            return Err(annotation
-                .error(Code::E_CIDR, format!("`{bad}` is not a CIDR block"))
-                .expected("such as `10.0.0.0/8`"));
-        }
-    }
-    let mut prefix_lists = member.params.map(|p| p.prefix_lists.clone()).unwrap_or_default();
-    if prefix_lists.is_empty() {
-        prefix_lists = annotations.list("security-group-prefix-lists").unwrap_or_default();
-    }
-    Ok(MemberPorts {
-        ports,
-        certificates,
-        ssl_policy,
-        mutual_authentication,
-        cidrs: cidrs.into_iter().collect(),
-        prefix_lists: prefix_lists.into_iter().collect(),
-    })
+    Ok(MemberPorts { ports, certificates: explicit, ssl_policy, mutual_authentication, cidrs, prefix_lists })
 }
 
 /// §4.1.
@@ -139,8 +181,11 @@ fn listen_ports(
         match item {
             serde_json::Value::Object(map) => {
                 for (protocol, port) in map {
-                    let port = port.as_i64().ok_or_else(|| json(format!("`{port}` is not a port")))?;
-                    entries.push((protocol, port));
+                    // `null` leaves a number at zero, which is no port.
+                    let number = if port.is_null() { Some(0) } else { port.as_i64() };
+                    let number = number.filter(|n| i32::try_from(*n).is_ok());
+                    let number = number.ok_or_else(|| json(format!("`{port}` is not a port")))?;
+                    entries.push((protocol, number));
                 }
             }
             serde_json::Value::Null => {}
@@ -166,41 +211,6 @@ fn listen_ports(
         ports.insert(number, protocol);
     }
     Ok(ports)
-}
-
-/// §4.5.2. Without any known certificate there is nothing to search: a local run makes one of its own.
-fn discover(member: &Member<'_>, settings: &Settings) -> Result<Vec<String>, Diagnostic> {
-    if settings.certificates.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ingress = member.ingress;
-    let mut hosts: BTreeSet<&str> =
-        ingress.rules.iter().map(|r| r.host.text.as_str()).filter(|h| !h.is_empty()).collect();
-    hosts.extend(ingress.tls.iter().flat_map(|t| &t.hosts).map(String::as_str));
-    let mut arns = BTreeSet::new();
-    for host in hosts {
-        let mut found = false;
-        for certificate in &settings.certificates {
-            if certificate.domains.iter().any(|d| covers(d, host)) {
-                found = true;
-                arns.insert(certificate.arn.clone());
-            }
-        }
-        if !found {
-            return Err(member
-                .error(Code::E_CERT_NOT_FOUND, format!("no certificate covers the host `{host}`"))
-                .value(host));
-        }
-    }
-    Ok(arns.into_iter().collect())
-}
-
-/// Equal, or a wildcard in the place of the first label.
-fn covers(domain: &str, host: &str) -> bool {
-    domain == host
-        || domain
-            .strip_prefix("*.")
-            .is_some_and(|rest| host.split_once('.').is_some_and(|(_, host_rest)| host_rest == rest))
 }
 
 /// §4.9.
@@ -270,51 +280,78 @@ fn mutual_authentication(
 /// §4.3, §4.5.4, §4.8.
 fn merge(
     number: u16,
-    on: &[(usize, &MemberPorts)],
+    on: &[(usize, &MemberPorts<'_>)],
     members: &[Member<'_>],
     settings: &Settings,
-) -> Result<Port, Diagnostic> {
-    let conflict = |i: usize, code, what: &str| match members.get(i) {
-        Some(member) => {
-            let others: Vec<String> = on
-                .iter()
-                .filter(|(other, _)| *other != i)
-                .filter_map(|(other, _)| members.get(*other).map(Member::object))
-                .collect();
-            member.error(code, format!("{what} on port {number} differs from that of {}", others.join(", ")))
-        }
-        None => Diagnostic::error(code, what),
+) -> Result<Port, Broken> {
+    // A disagreement of member `i` with the first that said something, told where `i` says it.
+    let conflict = |i: usize, first: usize, code, what: &str, given: Option<&Given<'_>>, suffix: &str| {
+        let other = members.get(first).map(Member::object).unwrap_or_default();
+        let message = format!("{what} on port {number} differs from that of {other}");
+        let error = match (given, members.get(i)) {
+            (Some(given), _) => given.error(code, message),
+            (None, Some(member)) => member.error_at(suffix, code, message),
+            (None, None) => Diagnostic::error(code, message),
+        };
+        Broken::of(i, error)
     };
     let mut port = Port { members: on.iter().map(|(i, _)| *i).collect(), ..Port::default() };
-    if let Some((_, first)) = on.first() {
-        port.protocol = first.ports.get(&number).copied().unwrap_or_default();
-    }
+    let Some((first, leader)) = on.first() else { return Ok(port) };
+    port.protocol = leader.ports.get(&number).copied().unwrap_or_default();
     let https = port.protocol == Protocol::Https;
-    let (mut cidrs, mut prefix_lists): (Option<&BTreeSet<String>>, Option<&BTreeSet<String>>) = (None, None);
+    // Each with the member that said it first.
+    let mut cidrs: Option<(usize, &Set<'_>)> = None;
+    let mut prefix_lists: Option<(usize, &Set<'_>)> = None;
+    let mut policy: Option<(usize, &str)> = None;
+    let mut mtls: Option<(usize, &MutualAuthentication)> = None;
     for (i, m) in on {
         if m.ports.get(&number) != Some(&port.protocol) {
-            return Err(conflict(*i, Code::E_CONFLICT_PROTOCOL, "the protocol"));
+            let code = Code::E_CONFLICT_PROTOCOL;
+            return Err(conflict(*i, *first, code, "the protocol", None, "listen-ports"));
         }
-        if !m.cidrs.is_empty() && *cidrs.get_or_insert(&m.cidrs) != &m.cidrs {
-            return Err(conflict(*i, Code::E_CONFLICT_CIDRS, "the set of inbound CIDRs"));
+        if !m.cidrs.items.is_empty() {
+            let (whose, known) = *cidrs.get_or_insert((*i, &m.cidrs));
+            if known.items != m.cidrs.items {
+                let what = "the set of inbound CIDRs";
+                let given = m.cidrs.given.as_ref();
+                return Err(conflict(*i, whose, Code::E_CONFLICT_CIDRS, what, given, "inbound-cidrs"));
+            }
         }
-        if !m.prefix_lists.is_empty() && *prefix_lists.get_or_insert(&m.prefix_lists) != &m.prefix_lists {
-            return Err(conflict(*i, Code::E_CONFLICT_PREFIX_LISTS, "the set of prefix lists"));
+        if !m.prefix_lists.items.is_empty() {
+            let (whose, known) = *prefix_lists.get_or_insert((*i, &m.prefix_lists));
+            if known.items != m.prefix_lists.items {
+                let (what, suffix) = ("the set of prefix lists", "security-group-prefix-lists");
+                let given = m.prefix_lists.given.as_ref();
+                return Err(conflict(*i, whose, Code::E_CONFLICT_PREFIX_LISTS, what, given, suffix));
+            }
         }
         if !https {
             continue;
         }
-        if let Some(policy) = &m.ssl_policy
-            && port.ssl_policy.get_or_insert_with(|| policy.clone()) != policy
-        {
-            return Err(conflict(*i, Code::E_CONFLICT_SSL_POLICY, "the TLS policy"));
+        if let Some(given) = &m.ssl_policy {
+            let (whose, known) = *policy.get_or_insert((*i, given.value()));
+            if known != given.value() {
+                let what = "the TLS policy";
+                return Err(conflict(
+                    *i,
+                    whose,
+                    Code::E_CONFLICT_SSL_POLICY,
+                    what,
+                    Some(given),
+                    "ssl-policy",
+                ));
+            }
         }
-        if let Some(mtls) = m.mutual_authentication.get(&number)
-            && port.mutual_authentication.get_or_insert_with(|| mtls.clone()) != mtls
-        {
-            return Err(conflict(*i, Code::E_CONFLICT_MTLS, "the mutual authentication"));
+        if let Some(own) = m.mutual_authentication.get(&number) {
+            let (whose, known) = *mtls.get_or_insert((*i, own));
+            if known != own {
+                let (what, suffix) = ("the mutual authentication", "mutual-authentication");
+                return Err(conflict(*i, whose, Code::E_CONFLICT_MTLS, what, None, suffix));
+            }
         }
     }
+    port.mutual_authentication = mtls.map(|(_, m)| m.clone());
+    port.ssl_policy = policy.map(|(_, p)| p.to_owned());
     if https {
         port.ssl_policy.get_or_insert_with(|| settings.default_ssl_policy.clone());
         // The default certificate is not entered into what was seen: named again, it stands twice.
@@ -338,13 +375,15 @@ fn merge(
 fn attributes(
     number: u16,
     protocol: Protocol,
-    on: &[(usize, &MemberPorts)],
+    on: &[(usize, &MemberPorts<'_>)],
     members: &[Member<'_>],
 ) -> Result<Vec<Attribute>, Diagnostic> {
     let first = on.first().and_then(|(i, _)| members.get(*i)).and_then(|m| m.params);
-    let fixed: BTreeMap<String, String> = first
-        .and_then(|p| p.listeners.iter().find(|l| l.0 == protocol.as_str() && l.1 == i64::from(number)))
-        .map(|l| l.2.iter().cloned().collect())
+    let fixed = first
+        .and_then(|p| {
+            p.listeners.iter().find(|l| l.protocol == protocol.as_str() && l.port == i64::from(number))
+        })
+        .map(|l| pairs(&l.attributes))
         .unwrap_or_default();
     let suffix = format!("listener-attributes.{}-{number}", protocol.as_str());
     let on_port = on.iter().filter_map(|(i, _)| members.get(*i));
@@ -366,10 +405,7 @@ pub(crate) fn merge_maps<'a>(
                 merged.entry(key.clone()).or_insert_with(|| (value.clone(), member.object()));
             if *known != value && !fixed.contains_key(&key) {
                 let message = format!("`{key}` is `{value}` here and `{known}` in {whose}");
-                return Err(match member.annotations().get(suffix) {
-                    Some(annotation) => annotation.error(code, message),
-                    None => member.error(code, message),
-                });
+                return Err(member.error_at(suffix, code, message));
             }
         }
     }
@@ -382,47 +418,57 @@ pub(crate) fn merge_maps<'a>(
 pub(crate) fn ssl_redirect(
     members: &[Member<'_>],
     ports: &BTreeMap<u16, Port>,
+    warnings: &mut Vec<Diagnostic>,
 ) -> Result<Option<u16>, Diagnostic> {
-    let mut asked: Option<(i64, Diagnostic)> = None;
+    let mut asked: Option<(i64, Given<'_>, &Member<'_>)> = None;
     let mut conflict = None;
     for member in members {
-        let annotations = member.annotations();
-        let (port, error) = match member.params.and_then(|p| p.ssl_redirect_port.as_ref()) {
-            Some(text) => match text.parse::<i64>() {
-                Ok(port) => (port, member.error(Code::E_SSLR_NO_LISTENER, "")),
-                Err(_) => return Ok(None), // §16 H4: it switches the redirect off for all
-            },
-            None => match (annotations.int32("ssl-redirect")?, annotations.get("ssl-redirect")) {
-                (Some(port), Some(annotation)) => {
-                    (i64::from(port), annotation.error(Code::E_SSLR_NO_LISTENER, ""))
-                }
-                _ => continue,
+        let Some(given) = member.given("ssl-redirect", "sslRedirectPort", |p| &p.ssl_redirect_port) else {
+            continue;
+        };
+        let port = match (&given, given.value().parse::<i64>()) {
+            (Given::Params { .. }, Ok(port)) => port,
+            (Given::Params { .. }, Err(_)) => {
+                // §16 H4
+                let message = format!(
+                    "`{}` is not a port: the controller then redirects no HTTP listener of the whole group",
+                    given.value()
+                );
+                let warning = given.error(Code::W_IGNORED, message).into_warning();
+                warnings.push(warning.expected("a port of `listen-ports`"));
+                return Ok(None);
+            }
+            (Given::Annotation(_), _) => match member.annotations().int32("ssl-redirect")? {
+                Some(port) => i64::from(port),
+                None => continue,
             },
         };
         match &asked {
-            Some((known, _)) if *known != port => {
-                let mut error = error;
-                error.code = Code::E_CONFLICT_SSL_REDIRECT;
-                error.message = format!("the group redirects to port {known} already, here it is {port}");
-                conflict.get_or_insert(error);
+            Some((known, _, whose)) if *known != port => {
+                let message =
+                    format!("{} redirects the group to port {known}, here it is {port}", whose.object());
+                conflict.get_or_insert_with(|| given.error(Code::E_CONFLICT_SSL_REDIRECT, message));
             }
-            _ => asked = Some((port, error)),
+            Some(_) => {}
+            None => asked = Some((port, given, member)),
         }
     }
     if let Some(conflict) = conflict {
         return Err(conflict);
     }
-    let Some((port, mut error)) = asked else { return Ok(None) };
+    let Some((port, given, _)) = asked else { return Ok(None) };
     match u16::try_from(port).ok().and_then(|p| Some((p, ports.get(&p)?))) {
         Some((port, listener)) if listener.protocol == Protocol::Https => Ok(Some(port)),
         Some(_) => {
-            error.code = Code::E_SSLR_NOT_HTTPS;
-            error.message = format!("the listener on port {port} is not HTTPS");
-            Err(error)
+            let message = format!("the listener on port {port} is not HTTPS");
+            Err(given.error(Code::E_SSLR_NOT_HTTPS, message).expected("the port of an HTTPS listener"))
         }
         None => {
-            error.message = format!("no listener of the group is on port {port}");
-            Err(error.expected("a port of `listen-ports`"))
+            let known: Vec<String> = ports.keys().map(u16::to_string).collect();
+            let message = format!("no listener of the group is on port {port}");
+            Err(given
+                .error(Code::E_SSLR_NO_LISTENER, message)
+                .expected(format!("a port of `listen-ports`, which has {}", known.join(", "))))
         }
     }
 }

@@ -4,10 +4,17 @@
 mod actions;
 mod annotations;
 mod auth;
+mod bindings;
 mod build;
+mod certificates;
+mod decode;
 mod dns;
+mod frontend_nlb;
 mod group;
+mod infrastructure;
 mod json;
+mod known;
+mod lint;
 mod listener;
 mod load_balancer;
 mod names;
@@ -15,75 +22,24 @@ pub(crate) mod objects;
 mod optimizer;
 mod read;
 mod rules;
+mod settings;
 mod source;
+mod stack;
 mod target_group;
 mod targets;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+pub use known::{AnnotationScope, AnnotationType, AnnotationUse, KnownAnnotation, known_annotations};
 pub use objects::Objects;
+pub use settings::{KnownCertificate, Quotas, Settings};
 pub use source::{Source, read_paths};
 pub(crate) use yaml::At;
 
 use crate::error::{Code, Diagnostic, Error, Location, Severity};
-use crate::model::{Model, Scheme, TargetType};
-
-/// Settings of the controller, with its defaults (§0.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Settings {
-    /// `--cluster-name`: goes into hashed names. Default `local`.
-    pub cluster_name: String,
-    /// `--ingress-class`: what the legacy class annotation must say. Default `alb`.
-    pub ingress_class: String,
-    /// `--default-target-type`. Default `instance`.
-    pub default_target_type: TargetType,
-    /// `--default-load-balancer-scheme`. Default `internal`.
-    pub default_scheme: Scheme,
-    /// `--default-ssl-policy`. Default `ELBSecurityPolicy-2016-08`.
-    pub default_ssl_policy: String,
-    /// `--default-tags`: win over all others. Default none.
-    pub default_tags: BTreeMap<String, String>,
-    /// `--tolerate-non-existent-backend-service`. Default true.
-    pub tolerate_non_existent_backend_service: bool,
-    /// `--tolerate-non-existent-backend-action`. Default true.
-    pub tolerate_non_existent_backend_action: bool,
-    /// Certificates that discovery may find by host. Without any, HTTPS listeners have none.
-    pub certificates: Vec<KnownCertificate>,
-    /// Names and ARNs of target groups that actions may name and the controller does not make.
-    pub target_groups: Vec<(String, String)>,
-    /// Leave a broken member out, where the controller gives up its whole group. Default false.
-    pub skip_broken: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            cluster_name: "local".to_owned(),
-            ingress_class: "alb".to_owned(),
-            default_target_type: TargetType::Instance,
-            default_scheme: Scheme::Internal,
-            default_ssl_policy: "ELBSecurityPolicy-2016-08".to_owned(),
-            default_tags: BTreeMap::new(),
-            tolerate_non_existent_backend_service: true,
-            tolerate_non_existent_backend_action: true,
-            certificates: Vec::new(),
-            target_groups: Vec::new(),
-            skip_broken: false,
-        }
-    }
-}
-
-/// A certificate with the domains it covers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KnownCertificate {
-    /// The ARN.
-    pub arn: String,
-    /// Names, may start with `*.`.
-    pub domains: Vec<String>,
-}
+use crate::model::Model;
 
 /// What manifests become.
 #[derive(Clone, Debug, Default)]
@@ -191,44 +147,28 @@ impl std::fmt::Debug for TlsSecret {
 /// Builds the model of all groups.
 ///
 /// # Errors
-/// `E_NO_INGRESS` where nothing in the input becomes a load balancer. [`Error::Manifest`] with one error
-/// for each group that the controller would refuse; with [`Settings::skip_broken`] broken members are left
-/// out instead, and their errors are among [`Loaded::diagnostics`].
+/// `E_NO_INGRESS` where nothing in the input becomes a load balancer, `E_ARGUMENT` for settings that the
+/// controller would not start with. [`Error::Manifest`] with one error for each group that the controller
+/// would refuse; with [`Settings::skip_broken`] broken members are left out instead, and their errors are
+/// among [`Loaded::diagnostics`].
 pub fn build(objects: &Objects, settings: &Settings) -> Result<Loaded, Error> {
+    settings.check()?;
     let mut loaded = Loaded { diagnostics: objects.warnings.clone(), ..Loaded::default() };
-    if objects.ingresses.is_empty() {
+    if objects.ingresses.is_empty() && objects.stacks.is_empty() {
         return Err(Diagnostic::error(Code::E_NO_INGRESS, "there is no Ingress in the input")
             .expected("an Ingress of an IngressClass with controller `ingress.k8s.aws/alb`")
             .into());
     }
+    for (stack, at) in &objects.stacks {
+        stack::add(stack, at, objects, settings, &mut loaded)?;
+    }
     let mut errors = Vec::new();
+    lint::services(objects, &mut loaded.diagnostics);
+    lint::without_pods(objects, &mut loaded.diagnostics);
     for mut group in group::groups(objects, settings, &mut loaded.diagnostics) {
-        let mut built = build::build(&group, objects, settings);
-        while let (Err(error), true) = (&built, settings.skip_broken) {
-            let broken = group.members.iter().position(|m| error.object == m.object());
-            let before = group.members.len();
-            match broken {
-                Some(i) => drop(group.members.remove(i)),
-                None => group.members.clear(),
-            }
-            group.errors.clear();
-            let others: Vec<String> = group.members.iter().map(group::Member::object).collect();
-            let mut told = error.clone();
-            if before > 1 {
-                told.message = format!(
-                    "{} (left out; the controller would also hold back {})",
-                    told.message,
-                    others.join(", ")
-                );
-            }
-            loaded.diagnostics.push(told);
-            if group.members.is_empty() {
-                break;
-            }
-            built = build::build(&group, objects, settings);
-        }
-        match built {
-            Ok(built) => {
+        lint::members(&group.members, settings, &mut loaded.diagnostics);
+        match build_group(&mut group, objects, settings, &mut loaded.diagnostics) {
+            Ok(Some(built)) => {
                 loaded.model.load_balancers.push(built.load_balancer);
                 loaded.model.target_groups.extend(built.target_groups);
                 loaded.model.record_sets.extend(built.record_sets);
@@ -236,17 +176,73 @@ pub fn build(objects: &Objects, settings: &Settings) -> Result<Loaded, Error> {
                 loaded.provenance.groups.extend(built.provenance.groups);
                 loaded.diagnostics.extend(built.warnings);
             }
-            Err(_) if settings.skip_broken => {}
+            Ok(None) => {}
             Err(error) => errors.push(error),
         }
     }
     if !errors.is_empty() {
         return Err(Error::Manifest(errors));
     }
+    dns::settle(&mut loaded.model.record_sets, &mut loaded.diagnostics);
+    bindings::add(objects, settings, &mut loaded);
     loaded.diagnostics.sort_by_key(|d| d.severity != Severity::Error);
+    // One annotation may be read for several target groups.
+    let mut seen = BTreeSet::new();
+    loaded.diagnostics.retain(|d| seen.insert(d.to_string()));
     loaded.cluster = cluster(objects);
     loaded.tls_secrets = tls_secrets(objects);
     Ok(loaded)
+}
+
+/// Builds one group: as the controller does, or without the members that are broken. `None` where nothing
+/// of it is left.
+fn build_group(
+    group: &mut group::Group<'_>,
+    objects: &Objects,
+    settings: &Settings,
+    told: &mut Vec<Diagnostic>,
+) -> Result<Option<build::Built>, Diagnostic> {
+    loop {
+        if group.members.is_empty() && group.errors.is_empty() {
+            return Ok(None);
+        }
+        let build::Broken { error, member } = match build::build(group, objects, settings) {
+            Ok(built) => return Ok(Some(built)),
+            Err(broken) => broken,
+        };
+        let broken = member.or_else(|| group.members.iter().position(|m| m.object() == error.object));
+        let others = || -> Vec<String> {
+            let but = |(i, m): (usize, &group::Member<'_>)| (Some(i) != broken).then(|| m.object());
+            group.members.iter().enumerate().filter_map(but).collect()
+        };
+        let mut error = error;
+        let held = others();
+        if !settings.skip_broken {
+            if !held.is_empty() {
+                error.message = format!("{} (this holds back {} too)", error.message, held.join(", "));
+            }
+            return Err(error);
+        }
+        let blocks = if held.is_empty() {
+            String::new()
+        } else {
+            format!("; the controller would hold back {} too", held.join(", "))
+        };
+        match broken {
+            Some(i) => {
+                let gone = group.members.remove(i);
+                error.message = format!("{} (left out: {}{blocks})", error.message, gone.object());
+                group.errors.retain(|e| e.object != gone.object());
+            }
+            // The error is of an Ingress that is no member any more; without it the members can be built.
+            None if group.errors.contains(&error) => {
+                group.errors.retain(|e| *e != error);
+                error.message = format!("{} (passed over{blocks})", error.message);
+            }
+            None => group.members.clear(),
+        }
+        told.push(error);
+    }
 }
 
 fn cluster(objects: &Objects) -> Cluster {
@@ -282,7 +278,8 @@ fn tls_secrets(objects: &Objects) -> Vec<TlsSecret> {
             let Some(secret) = objects.secrets.iter().find(of) else { continue };
             let part = |key: &str| secret.data.get(key).cloned();
             if let (Some(certificate_pem), Some(private_key_pem)) = (part("tls.crt"), part("tls.key")) {
-                let (name, hosts) = (secret.meta.key(), tls.hosts.clone());
+                let hosts = tls.hosts.iter().map(|h| h.text.clone()).collect();
+                let name = secret.meta.key();
                 out.push(TlsSecret { name, hosts, certificate_pem, private_key_pem });
             }
         }

@@ -10,15 +10,52 @@ pub(crate) trait Ruled {
     fn actions(&self) -> &[Action];
 }
 
+/// A rule that goes.
+pub(crate) struct Dropped<T> {
+    pub(crate) rule: T,
+    /// Whether it goes although it could have matched: a condition that decides was not looked at.
+    pub(crate) blindly: bool,
+}
+
 /// The rules that stay, in order, and those that go.
-pub(crate) fn optimize<T: Ruled>(rules: Vec<T>, port: u16, protocol: Protocol) -> (Vec<T>, Vec<T>) {
-    let (mut kept, mut dropped): (Vec<T>, Vec<T>) = (Vec::new(), Vec::new());
+pub(crate) fn optimize<T: Ruled>(rules: Vec<T>, port: u16, protocol: Protocol) -> (Vec<T>, Vec<Dropped<T>>) {
+    let (mut kept, mut dropped): (Vec<T>, Vec<Dropped<T>>) = (Vec::new(), Vec::new());
     for rule in rules {
-        let gone = is_loop(&rule, port, protocol)
-            || kept.iter().any(|k| redirect(k).is_some() && covers(k.conditions(), rule.conditions()));
-        if gone { dropped.push(rule) } else { kept.push(rule) }
+        let covering = |k: &&T| redirect(*k).is_some() && covers(k.conditions(), rule.conditions());
+        if is_loop(&rule, port, protocol) {
+            let blindly = is_no_loop(&rule);
+            dropped.push(Dropped { rule, blindly });
+        } else if let Some(k) = kept.iter().find(covering) {
+            let blindly = has_host_regex(k.conditions())
+                && !k.conditions().iter().all(|c| rule.conditions().contains(c));
+            dropped.push(Dropped { rule, blindly });
+        } else {
+            kept.push(rule);
+        }
     }
     (kept, dropped)
+}
+
+/// Whether a rule that was taken for a loop answers requests once: it has a condition that the request it
+/// redirects to need not meet, or several hosts or paths and leads to one of them.
+fn is_no_loop(rule: &impl Ruled) -> bool {
+    let conditions = rule.conditions();
+    let Some(config) = redirect(rule) else { return false };
+    let to_one =
+        |value: &Option<String>, of: usize| of > 1 && value.as_ref().is_some_and(|v| !v.contains("#{"));
+    let further = |c: &RuleCondition| {
+        !matches!(c, RuleCondition::HostHeader { .. } | RuleCondition::PathPattern { .. })
+    };
+    conditions.iter().any(further)
+        || has_host_regex(conditions) && config.host.as_ref().is_some_and(|h| h != "#{host}")
+        || to_one(&config.host, hosts(conditions).len())
+        || to_one(&config.path, paths(conditions).len())
+}
+
+fn has_host_regex(conditions: &[RuleCondition]) -> bool {
+    conditions
+        .iter()
+        .any(|c| matches!(c, RuleCondition::HostHeader { regex_values, .. } if !regex_values.is_empty()))
 }
 
 fn redirect(rule: &impl Ruled) -> Option<&RedirectConfig> {

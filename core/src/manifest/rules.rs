@@ -69,6 +69,7 @@ pub(crate) fn patterns(
 /// Host, path and the annotation's conditions as one list (§5.4): the annotation widens host and path.
 pub(crate) fn conditions(
     member: &Member<'_>,
+    service: &str,
     host: &str,
     (mut paths, mut path_regexes): (Vec<String>, Vec<String>),
     extra: &[RuleCondition],
@@ -90,10 +91,12 @@ pub(crate) fn conditions(
         }
     }
     if !hosts.is_empty() && !host_regexes.is_empty() {
-        return Err(member.error(Code::E_HOST_MIXED, "a rule has host values and host regexes"));
+        let message = "a rule has host values and host regexes";
+        return Err(member.error_at(&format!("conditions.{service}"), Code::E_HOST_MIXED, message));
     }
     if !paths.is_empty() && !path_regexes.is_empty() {
-        return Err(member.error(Code::E_PATH_MIXED, "a rule has path values and path regexes"));
+        let message = "a rule has path values and path regexes";
+        return Err(member.error_at(&format!("conditions.{service}"), Code::E_PATH_MIXED, message));
     }
     if !hosts.is_empty() || !host_regexes.is_empty() {
         out.push(RuleCondition::HostHeader { values: hosts, regex_values: host_regexes });

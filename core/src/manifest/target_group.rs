@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Settings;
 use super::annotations::Annotations;
-use super::group::{Group, Member};
+use super::build::Written;
+use super::group::{Given, Group, Member};
+use super::load_balancer::{choose, pairs, with_default_tags};
 use super::names::{self, TargetGroupName};
 use super::objects::{Service, ServicePort, TargetPort};
 use crate::error::{Code, Diagnostic};
@@ -25,13 +27,14 @@ pub(crate) fn service_port<'a>(service: &'a Service, port: &str, numeric: bool) 
 /// Everything of a target group but its targets.
 pub(crate) fn target_group(
     group: &Group<'_>,
-    member: &Member<'_>,
+    written: &Written<'_>,
     service: &Service,
     port: &str,
     numeric: bool,
     ip_type: LoadBalancerIpAddressType,
     settings: &Settings,
 ) -> Result<TargetGroup, Diagnostic> {
+    let member = written.member;
     let annotations = Annotations::with(member.ingress, service);
     let service_key = service.meta.key();
     let service_port_found = service_port(service, port, numeric).ok_or_else(|| {
@@ -40,8 +43,8 @@ pub(crate) fn target_group(
             .iter()
             .map(|p| if p.name.is_empty() { p.port.to_string() } else { format!("{} ({})", p.port, p.name) })
             .collect();
-        member
-            .error(Code::E_SVC_PORT, format!("Service `{service_key}` has no port `{port}`"))
+        written
+            .port(Code::E_SVC_PORT, format!("Service `{service_key}` has no port `{port}`"))
             .value(port)
             .expected(format!("one of: {}", known.join(", ")))
     })?;
@@ -66,13 +69,14 @@ pub(crate) fn target_group(
         .unwrap_or(ProtocolVersion::Http1);
     let ip_address_type = if service.ipv6 { TargetIpAddressType::Ipv6 } else { TargetIpAddressType::Ipv4 };
     if service.ipv6 && ip_type == LoadBalancerIpAddressType::Ipv4 {
-        return Err(member
-            .error(Code::E_IPV6_LB, format!("Service `{service_key}` is IPv6 and the load balancer is IPv4"))
-            .expected("ip-address-type `dualstack`"));
+        let message = format!("Service `{service_key}` is IPv6 and the load balancer is IPv4");
+        return Err(written.service(Code::E_IPV6_LB, message).expected("ip-address-type `dualstack`"));
     }
-    let control_port = annotations.int32(&format!("target-control-port.{}.{port}", service.meta.name))?;
-    if control_port.is_some() && target_type == TargetType::Instance {
-        return Err(member.error(Code::E_CONTROL_PORT_INSTANCE, "a target control port needs target type ip"));
+    let suffix = format!("target-control-port.{}.{port}", service.meta.name);
+    let control_port = annotations.int32(&suffix)?;
+    if let (Some(annotation), TargetType::Instance) = (annotations.get(&suffix), target_type) {
+        let message = "a target control port needs target type ip";
+        return Err(annotation.error(Code::E_CONTROL_PORT_INSTANCE, message));
     }
     let target_port = match (target_type, &service_port_found.target) {
         (TargetType::Instance, _) => service_port_found.node_port,
@@ -87,8 +91,8 @@ pub(crate) fn target_group(
         } else {
             format!("Service `{service_key}` has no target port for port `{port}`")
         };
-        return Err(member
-            .error(Code::E_TG_PORT_EMPTY, why)
+        return Err(written
+            .port(Code::E_TG_PORT_EMPTY, why)
             .expected("a Service of type NodePort or LoadBalancer, or target type `ip`"));
     }
     let name = TargetGroupName {
@@ -140,7 +144,7 @@ pub(crate) fn target_group(
     health_check(&mut tg, annotations, service)?;
     let attributes = annotations.map("target-group-attributes")?.unwrap_or_default();
     tg.attributes = attributes.into_iter().map(|(k, v)| Attribute::new(k, v)).collect();
-    tg.tags = tags(member, annotations, settings)?;
+    tg.tags = tags(member, service, settings)?;
     Ok(tg)
 }
 
@@ -151,13 +155,20 @@ pub(crate) fn target_type(
     settings: &Settings,
 ) -> Result<TargetType, Diagnostic> {
     let types = [("instance", TargetType::Instance), ("ip", TargetType::Ip)];
-    let annotated = annotations.choice("target-type", Code::E_TARGET_TYPE, &types)?;
-    match member.params.and_then(|p| p.target_type.as_deref()) {
-        Some(text) => types.iter().find(|(name, _)| *name == text).map(|(_, t)| *t).ok_or_else(|| {
-            member.error(Code::E_TARGET_TYPE, format!("unknown target type `{text}` in IngressClassParams"))
-        }),
-        None => Ok(annotated.unwrap_or(settings.default_target_type)),
+    let fixed = member.params.and_then(|p| p.target_type.as_ref());
+    let given = fixed
+        .and_then(|t| member.params_field("targetType", t))
+        .or_else(|| annotations.get("target-type").map(Given::Annotation));
+    let target_type = choose(given, Code::E_TARGET_TYPE, &types)?.unwrap_or(settings.default_target_type);
+    if target_type == TargetType::Ip && !settings.enable_ip_target_type {
+        let message = "target type ip is switched off";
+        let error = match given {
+            Some(given) => given.error(Code::E_IP_DISABLED, message),
+            None => member.error(Code::E_IP_DISABLED, message),
+        };
+        return Err(error.expected("`instance`, or the gate `EnableIPTargetType`"));
     }
+    Ok(target_type)
 }
 
 /// §8.7.
@@ -218,18 +229,18 @@ fn health_check(
 }
 
 /// Key by key: defaults over class parameters over the Service over the Ingress (§8.10).
-fn tags(
-    member: &Member<'_>,
-    annotations: Annotations<'_>,
-    settings: &Settings,
-) -> Result<Vec<Tag>, Diagnostic> {
+fn tags(member: &Member<'_>, service: &Service, settings: &Settings) -> Result<Vec<Tag>, Diagnostic> {
     let mut tags: BTreeMap<String, String> = member.annotations().map("tags")?.unwrap_or_default();
-    if let Some(own) = annotations.of_service() {
-        tags.extend(own.map("tags")?.unwrap_or_default());
+    let own = Annotations::of_service(service);
+    if let Some((annotation, map)) = own.get("tags").zip(own.map("tags")?) {
+        if let Some(key) = map.keys().find(|k| settings.external_managed_tags.contains(*k)) {
+            let message = format!("the tag `{key}` is managed elsewhere: `--external-managed-tags` names it");
+            return Err(annotation.error(Code::E_TAG_EXTERNAL, message));
+        }
+        tags.extend(map);
     }
-    tags.extend(member.params.map(|p| p.tags.clone()).unwrap_or_default());
-    tags.extend(settings.default_tags.clone());
-    Ok(to_tags(tags))
+    tags.extend(member.params.map(|p| pairs(&p.tags)).unwrap_or_default());
+    Ok(to_tags(with_default_tags(tags, settings)))
 }
 
 pub(crate) fn to_tags(tags: BTreeMap<String, String>) -> Vec<Tag> {

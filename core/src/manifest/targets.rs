@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Settings;
 use super::objects::{Endpoint, K8sNode, Objects, Service, ServicePort};
 use crate::error::{Code, Diagnostic};
 use crate::model::{
@@ -17,20 +18,30 @@ const EXCLUDED: [&str; 2] = [
 const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// Registers the targets of a Service port with its group.
+/// Registers the targets of a Service port with its group; in target type instance, of the nodes whose
+/// labels are `selected`. Where it cannot, the group stays empty, and the error says why: it is the binding
+/// that fails on a cluster, not the group of Ingresses.
 pub(crate) fn register(
     group: &mut TargetGroup,
     objects: &Objects,
     service: &Service,
     port: &ServicePort,
-    node_labels: &BTreeMap<String, String>,
+    selected: impl Fn(&BTreeMap<String, String>) -> bool,
+    settings: &Settings,
 ) -> Result<(), Diagnostic> {
     if group.target_type == TargetType::Instance {
-        instances(group, objects, service, port, node_labels)
+        instances(group, objects, service, port, selected, settings)?;
     } else {
-        addresses(group, objects, service, port);
-        Ok(())
+        addresses(group, objects, service, port, settings);
     }
+    let most = settings.max_targets_per_target_group;
+    if most > 0 && group.target_health_descriptions.len() > most {
+        group
+            .target_health_descriptions
+            .sort_by_cached_key(|d| format!("{}:{}", d.target.id, d.target.port.unwrap_or_default()));
+        group.target_health_descriptions.truncate(most);
+    }
+    Ok(())
 }
 
 /// §9.2.
@@ -39,15 +50,26 @@ fn instances(
     objects: &Objects,
     service: &Service,
     port: &ServicePort,
-    node_labels: &BTreeMap<String, String>,
+    selected: impl Fn(&BTreeMap<String, String>) -> bool,
+    settings: &Settings,
 ) -> Result<(), Diagnostic> {
-    let fit: Vec<&K8sNode> = objects.nodes.iter().filter(|n| is_candidate(n, node_labels)).collect();
+    if !matches!(service.r#type.as_str(), "NodePort" | "LoadBalancer") {
+        return Err(Diagnostic::error(
+            Code::E_TGB_SVC_TYPE,
+            format!("a Service of type {} has no targets in target type instance", service.r#type),
+        )
+        .object(format!("Service {}", service.meta.key()))
+        .expected("type NodePort or LoadBalancer, or target type `ip`")
+        .at(service.meta.at.location()));
+    }
+    let fit: Vec<&K8sNode> =
+        objects.nodes.iter().filter(|n| is_candidate(n) && selected(&n.meta.labels)).collect();
     let with = |status: &str| -> Vec<&K8sNode> {
         fit.iter().filter(|n| n.ready.as_deref() == Some(status)).copied().collect()
     };
     let mut nodes = with("True");
-    if nodes.is_empty() {
-        nodes = with("Unknown"); // fail open
+    if nodes.is_empty() && settings.endpoints_fail_open {
+        nodes = with("Unknown");
     }
     let number = u16::try_from(port.node_port).unwrap_or_default();
     let mut behind = NodePort {
@@ -60,21 +82,30 @@ fn instances(
         health_check_node_port: service.health_check_node_port,
         ..NodePort::default()
     };
-    for node in nodes {
+    let mut ids = Vec::with_capacity(nodes.len());
+    for node in &nodes {
         let id = instance_id(&node.provider_id).ok_or_else(|| {
+            let service = service.meta.key();
             Diagnostic::error(
                 Code::E_NODE_PROVIDER_ID,
-                format!("the providerID `{}` names no instance", node.provider_id),
+                format!(
+                    "the providerID `{}` names no instance: Service `{service}` has no targets",
+                    node.provider_id
+                ),
             )
             .object(format!("Node {}", node.meta.name))
+            .value(&node.provider_id)
             .expected("such as `aws:///eu-west-1a/i-0123456789abcdef0`")
             .at(node.meta.at.location())
         })?;
+        ids.push(id);
+    }
+    for (node, id) in nodes.into_iter().zip(ids) {
         let address = node.address.as_ref().and_then(|a| a.parse().ok());
         behind.nodes.push(NodePortNode { id: id.clone(), name: node.meta.name.clone(), address });
         group.target_health_descriptions.push(description(id, number, None, group));
     }
-    for (endpoint, port) in endpoints(objects, service, port, false) {
+    for (endpoint, port) in endpoints(objects, service, port, "IPv4", settings) {
         let Some(address) = endpoint.address.as_ref().and_then(|a| a.parse().ok()) else { continue };
         let ready = endpoint.ready.unwrap_or(true) || service.publish_not_ready;
         behind.endpoints.push(NodePortEndpoint {
@@ -93,7 +124,7 @@ fn instances(
     Ok(())
 }
 
-fn is_candidate(node: &K8sNode, node_labels: &BTreeMap<String, String>) -> bool {
+fn is_candidate(node: &K8sNode) -> bool {
     let labels = &node.meta.labels;
     let tainted = node.taints.iter().any(|(key, effect)| {
         key == "ToBeDeletedByClusterAutoscaler" || key == "karpenter.sh/disrupted" && effect == "NoSchedule"
@@ -101,7 +132,6 @@ fn is_candidate(node: &K8sNode, node_labels: &BTreeMap<String, String>) -> bool 
     !labels.contains_key(MASTER)
         && !EXCLUDED.iter().any(|l| labels.contains_key(*l))
         && labels.get(COMPUTE_TYPE).map(String::as_str) != Some("fargate")
-        && node_labels.iter().all(|(k, v)| labels.get(k) == Some(v))
         && !tainted
 }
 
@@ -114,10 +144,16 @@ fn instance_id(provider_id: &str) -> Option<String> {
 }
 
 /// §9.3, §9.4.
-fn addresses(group: &mut TargetGroup, objects: &Objects, service: &Service, port: &ServicePort) {
-    let ipv6 = group.ip_address_type == TargetIpAddressType::Ipv6;
+fn addresses(
+    group: &mut TargetGroup,
+    objects: &Objects,
+    service: &Service,
+    port: &ServicePort,
+    settings: &Settings,
+) {
+    let family = if group.ip_address_type == TargetIpAddressType::Ipv6 { "IPv6" } else { "IPv4" };
     let (mut ready, mut unknown) = (Vec::new(), Vec::new());
-    for (endpoint, number) in endpoints(objects, service, port, ipv6) {
+    for (endpoint, number) in endpoints(objects, service, port, family, settings) {
         let Some(address) = &endpoint.address else { continue };
         let Some((namespace, name)) = &endpoint.pod else { continue };
         let pod = objects.pods.iter().find(|p| p.meta.namespace == *namespace && p.meta.name == *name);
@@ -136,7 +172,7 @@ fn addresses(group: &mut TargetGroup, objects: &Objects, service: &Service, port
             }
         }
     }
-    let chosen = if ready.is_empty() { unknown } else { ready };
+    let chosen = if ready.is_empty() && settings.endpoints_fail_open { unknown } else { ready };
     for (address, number, zone) in chosen {
         let known = |d: &TargetHealthDescription| d.target.id == address && d.target.port == Some(number);
         if !group.target_health_descriptions.iter().any(known) {
@@ -145,18 +181,22 @@ fn addresses(group: &mut TargetGroup, objects: &Objects, service: &Service, port
     }
 }
 
-/// The endpoints of a Service port with their port numbers.
+/// The endpoints of a Service port with their port numbers: of EndpointSlices of one family, or of
+/// `Endpoints`, which have none (§9.3).
 fn endpoints<'a>(
     objects: &'a Objects,
     service: &'a Service,
     port: &'a ServicePort,
-    ipv6: bool,
+    family: &'static str,
+    settings: &Settings,
 ) -> impl Iterator<Item = (&'a Endpoint, u16)> {
-    objects
-        .slices
-        .iter()
+    let sliced = settings.enable_endpoint_slices;
+    let from = if sliced { &objects.slices } else { &objects.endpoints };
+    from.iter()
         .filter(move |s| {
-            s.namespace == service.meta.namespace && s.service == service.meta.name && s.ipv6 == ipv6
+            s.namespace == service.meta.namespace
+                && s.service == service.meta.name
+                && (!sliced || s.address_type == family || s.address_type.is_empty() && family == "IPv4")
         })
         .flat_map(move |slice| {
             let ports = slice.ports.iter().filter(|(name, _)| port.name.is_empty() || *name == port.name);

@@ -90,6 +90,48 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Calls `found` with every key that stands twice in one mapping, and the place of its second value.
+    /// What the API server keeps for itself (`status`, `managedFields`) is passed over.
+    pub(crate) fn duplicate_keys(&self, found: &mut impl FnMut(&str, u32, u32)) {
+        match &self.value {
+            Value::Seq(items) => items.iter().for_each(|item| item.duplicate_keys(found)),
+            Value::Map(entries) => {
+                // Mappings are small, but for the data of a Secret or a hostile one.
+                let mut seen = std::collections::HashSet::new();
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    let before = entries.get(..i).unwrap_or_default();
+                    let twice = if entries.len() > 16 {
+                        !seen.insert(key.text.as_str())
+                    } else {
+                        before.iter().any(|(k, _)| k.text == key.text)
+                    };
+                    if twice {
+                        found(&key.text, value.line, value.column);
+                    }
+                    if !matches!(key.text.as_str(), "status" | "managedFields") {
+                        value.duplicate_keys(found);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The same tree as JSON; of repeated keys the last one counts.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(b) => (*b).into(),
+            Value::Int(n) => (*n).into(),
+            Value::Float(f) => (*f).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Seq(items) => items.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => entries.iter().map(|(k, v)| (k.text.clone(), v.to_json())).collect(),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
@@ -228,6 +270,14 @@ pub(crate) fn template_error(location: Option<Location>) -> Diagnostic {
     Diagnostic::error(Code::E_TEMPLATE, "this is a template, not a manifest")
         .expected("rendered YAML, for example the output of `helm template`")
         .at(location)
+}
+
+/// Where line `number` of a source has a `{{`.
+pub(crate) fn template_on(source: &Source, number: u32) -> Option<Location> {
+    let line = source.text.lines().nth((number as usize).checked_sub(1)?)?;
+    let at = line.find("{{")?;
+    let column = narrow(line.get(..at)?.chars().count() as u64 + 1);
+    Some(Location { file: source.name.clone(), line: number, column })
 }
 
 /// Where a source has its first `{{`.
