@@ -39,7 +39,7 @@ sum() { { grep -oE "$2" "$1" || true; } | grep -oE '[0-9]+' | awk '{s += $1} END
 rust_tests() {
     cargo test -q -p podway --features cli,capi --no-fail-fast \
         && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test alloc --test layering \
-            --test controller --test header -- --nocapture
+            --test controller --test header --test fuzz_seeds -- --nocapture
 }
 
 c_tests() { cargo test -q -p podway-tests --test c -- --nocapture; }
@@ -80,6 +80,6 @@ count node "$(sum "$logs/node.log" 'ℹ pass [0-9]+')" 0 "$(sum "$logs/node.log"
 
 printf '\n== what ran ==\n'
 printf '%s\n' "${lines[@]}"
-grep -hoE 'vectors (rust|c|python|node): .*|allocations: .*' "$logs"/*.log | sort -u || true
+grep -hoE 'vectors (rust|c|python|node): .*|allocations: .*|fuzz [a-z0-9_]+: .*' "$logs"/*.log | sort -u || true
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

@@ -26,6 +26,9 @@ impl Default for LocalCluster {
 /// The most nodes a made-up cluster can have: an address octet.
 const MAX_NODES: usize = 250;
 
+/// The most pods: enough for any manifest that means it, and a typing error in `replicas` costs no more.
+const MAX_PODS: usize = 10_000;
+
 /// Reads manifests, makes up what they leave to a cluster, and builds their model: what the command and
 /// the bindings call. An IngressClass that Ingresses name as the controller's chart does (`alb`) is made up too, with
 /// a warning.
@@ -97,7 +100,8 @@ pub fn complete(objects: &mut Objects, cluster: &LocalCluster) {
     if objects.nodes.is_empty() {
         objects.nodes = (1..=cluster.nodes.clamp(1, MAX_NODES)).map(node).collect();
     }
-    let made_up: Vec<Pod> = pods(objects);
+    let (made_up, cut) = pods(objects);
+    objects.warnings.extend(cut);
     let slices: Vec<EndpointSlice> = objects
         .services
         .iter()
@@ -144,12 +148,14 @@ fn node(number: usize) -> K8sNode {
     }
 }
 
-/// The pods of every workload that has none in the input, spread over the nodes in turn.
-fn pods(objects: &Objects) -> Vec<Pod> {
+/// The pods of every workload that has none in the input, spread over the nodes in turn; and the warning
+/// where these are more than a made-up cluster holds.
+fn pods(objects: &Objects) -> (Vec<Pod>, Option<Diagnostic>) {
     let nodes = &objects.nodes;
     let mut next = 0usize;
     let mut on_node = vec![1u32; nodes.len()];
     let mut out = Vec::new();
+    let mut cut = None;
     for workload in &objects.workloads {
         let selected = |p: &Pod| {
             p.meta.namespace == workload.meta.namespace
@@ -160,7 +166,19 @@ fn pods(objects: &Objects) -> Vec<Pod> {
             continue;
         }
         let namespace = &workload.meta.namespace;
-        for i in 0..workload.replicas.unwrap_or(nodes.len()) {
+        let replicas = workload.replicas.unwrap_or(nodes.len());
+        let made = replicas.min(MAX_PODS - out.len());
+        if made < replicas {
+            cut.get_or_insert_with(|| {
+                Diagnostic::warning(
+                    Code::W_IGNORED,
+                    format!("of its {replicas} pods {made} are made up: a made-up cluster holds {MAX_PODS}"),
+                )
+                .object(format!("workload {}", workload.meta.key()))
+                .at(workload.meta.at.location())
+            });
+        }
+        for i in 0..made {
             let place = next % nodes.len().max(1);
             next += 1;
             let (Some(node), Some(count)) = (nodes.get(place), on_node.get_mut(place)) else { continue };
@@ -197,7 +215,7 @@ fn pods(objects: &Objects) -> Vec<Pod> {
             }
         }
     }
-    out
+    (out, cut)
 }
 
 fn selects(service: &Service, pod: &Pod) -> bool {

@@ -1,0 +1,118 @@
+//! What the fuzz targets do with their bytes, as plain functions: libFuzzer calls them with what it makes
+//! up, and `tests/fuzz_seeds.rs` calls them on stable Rust with every file below `seeds/`, among them each
+//! input that was ever found to break something.
+//!
+//! ```sh
+//! cd tests/fuzz && mkdir -p corpus/manifests
+//! cargo +nightly fuzz run --fuzz-dir . manifests corpus/manifests seeds/manifests -- -max_total_time=600
+//! ```
+//!
+//! To add a target: a function here and its line in [`TARGETS`], a file in `targets/`, a `[[bin]]` in
+//! `Cargo.toml`, and some seeds in `seeds/NAME/`. A test holds the four together.
+
+use podway::local::LocalCluster;
+use podway::manifest::{Settings, Source};
+use podway::model::Model;
+use podway::{Error, KeyRing, Now, Options, Router};
+use serde_json::json;
+
+/// A target's name, which is also that of its folder of seeds, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[("manifests", manifests), ("annotations", annotations), ("elbv2", elbv2)];
+
+/// Manifests as they come: any text at all becomes a model that is sound, or an error that points into it.
+pub fn manifests(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        load(text);
+    }
+}
+
+/// Annotations: each line is a key, a space and a value; it stands on the Service where the key starts with
+/// `@`, else on the Ingress. What they hang on is whole, so that the values themselves are reached.
+pub fn annotations(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (mut of_ingress, mut of_service) = (serde_json::Map::new(), serde_json::Map::new());
+    for line in text.split('\n') {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        let (map, key) = match key.strip_prefix('@') {
+            Some(key) => (&mut of_service, key),
+            None => (&mut of_ingress, key),
+        };
+        let key = if key.contains('/') { key.to_owned() } else { format!("alb.ingress.kubernetes.io/{key}") };
+        map.insert(key, json!(value));
+    }
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let by_action = json!({"service": {"name": "act", "port": {"name": "use-annotation"}}});
+    let paths = json!([
+        {"path": "/web", "pathType": "Prefix", "backend": backend},
+        {"path": "/act", "pathType": "ImplementationSpecific", "backend": by_action},
+    ]);
+    let manifests = json!({"kind": "List", "items": [
+        {"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "alb"},
+         "spec": {"controller": "ingress.k8s.aws/alb"}},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+         "metadata": {"name": "web", "annotations": of_ingress},
+         "spec": {"ingressClassName": "alb", "defaultBackend": backend,
+                  "rules": [{"host": "a.example.com", "http": {"paths": paths}}]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "annotations": of_service},
+         "spec": {"type": "NodePort", "selector": {"app": "web"},
+                  "ports": [{"name": "http", "port": 80, "nodePort": 30080, "targetPort": 8080}]}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"app": "web"}}}}},
+    ]});
+    load(&manifests.to_string());
+}
+
+/// Answers of `aws elbv2 describe-*`, in two files where the bytes hold a zero.
+pub fn elbv2(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (first, second) = text.split_once('\0').unwrap_or((text, ""));
+    let sources = [Source::new("api-web.json", first), Source::new("health-web.json", second)];
+    for source in &sources {
+        podway::elbv2::recognise(&source.text);
+    }
+    match podway::elbv2::read(&sources.each_ref().map(|s| (s.name.as_str(), s.text.as_str()))) {
+        Ok(model) => sound(&model),
+        Err(error) => points_into(&error, &sources),
+    }
+}
+
+fn load(text: &str) {
+    let sources = [Source::new("fuzz.yml", text)];
+    let mut settings = Settings::default();
+    let cluster = LocalCluster::default();
+    match podway::load(&sources, &settings, &cluster) {
+        Ok(loaded) => sound(&loaded.model),
+        Err(error) => {
+            points_into(&error, &sources);
+            settings.skip_broken = true;
+            if let Ok(loaded) = podway::load(&sources, &settings, &cluster) {
+                sound(&loaded.model);
+            }
+        }
+    }
+}
+
+/// Reads back the same, and becomes a router or a reason why not.
+fn sound(model: &Model) {
+    assert_eq!(&Model::from_json(&model.to_json()).expect("what was written reads back"), model);
+    let keys = KeyRing::from_secret(&[7; 32]).expect("a key");
+    if let Err(error) = Router::new(model, Options::default(), keys, Now::default()) {
+        assert!(!error.diagnostics().is_empty());
+    }
+}
+
+/// Every problem says something, and its place is one that the input has.
+fn points_into(error: &Error, sources: &[Source]) {
+    assert!(!error.diagnostics().is_empty());
+    for problem in error.diagnostics() {
+        assert!(!problem.message.is_empty());
+        let Some(place) = &problem.location else { continue };
+        let source = sources.iter().find(|s| s.name == place.file).expect("a file of the input");
+        let lines = source.text.split(['\n', '\r']).count() as u32;
+        assert!((1..=lines).contains(&place.line), "{place} in a text of {lines} lines");
+        assert!(place.column >= 1, "{place}");
+    }
+}
