@@ -33,6 +33,7 @@ mod describe;
 mod documents;
 pub mod elbv2;
 mod error;
+mod explain;
 #[cfg(feature = "forwarder")]
 pub mod forwarder;
 mod health;
@@ -62,6 +63,7 @@ pub use describe::Description;
 #[cfg(feature = "manifest")]
 pub use documents::{Input, load};
 pub use error::{Code, Diagnostic, Error, Layer, Location, Severity};
+pub use explain::{ConditionExplanation, Explanation, RuleExplanation, SeenRequest};
 pub use health::ProbeResult;
 pub use kube_proxy::{Hop, KubeProxy};
 pub use options::{Anomaly, Options, PathDecode, Tie, ZeroWeights};

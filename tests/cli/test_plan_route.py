@@ -1,4 +1,4 @@
-"""`podway plan` and `podway route`: what they print for programs."""
+"""`podway plan`, `podway route` and `podway explain`: what they print for programs."""
 
 from __future__ import annotations
 
@@ -107,3 +107,53 @@ def test_route_is_fair_and_repeatable() -> None:
     sick = next(iter(spread))
     rest = route("target-type-ip", *args, "--unhealthy", f"{sick}:80")
     assert sick not in {r["Action"]["Target"]["Id"] for r in rest}
+
+
+def explain(*args: str) -> dict:
+    done = run("explain", *args, "-o", "json", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_explain_tells_every_rule_up_to_the_one_that_matches() -> None:
+    url = "https://target-type-ip.example.com/app2/%69ndex.html?a=1"
+    why = explain(EXAMPLES / "target-type-ip", "GET", url)
+    assert why["Request"] == {
+        "Method": "GET",
+        "Host": "target-type-ip.example.com",
+        "Path": "/app2/index.html",
+        "Query": "a=1",
+        "SourceIp": "192.0.2.1",
+    }
+    first, second = why["Rules"]
+    assert (first["Priority"], first["Matches"]) == ("1", False)
+    (condition,) = first["Conditions"]
+    assert condition["Field"] == "path-pattern" and condition["Saw"] == ["/app2/index.html"]
+    assert condition["PathPatternConfig"] == {"Values": ["/app1", "/app1/*"]}
+    assert "MatchedValue" not in condition
+    assert second["Matches"] and second["Conditions"][0]["MatchedValue"] == "/app2/*"
+    assert why["NotReached"] == 0
+    route = run("route", EXAMPLES / "target-type-ip", "GET", url, "-o", "json", "--seed", "7")
+    assert {k: v for k, v in why.items() if k not in ("Request", "Rules", "NotReached")} == json.loads(route.stdout)
+
+
+def test_explain_tells_the_hops() -> None:
+    why = explain(EXAMPLES / "target-type-instance", "GET", "https://x.example.com/app1/")
+    assert [hop["Kind"] for hop in why["Action"]["Hops"]] == ["target", "kube-proxy"]
+    assert why["NotReached"] == 1
+
+
+def test_explain_where_no_rule_is_asked() -> None:
+    why = explain(EXAMPLES / "target-type-ip", "TRACE", "https://target-type-ip.example.com/app1/")
+    assert why["Rules"] == [] and "Request" not in why
+    assert why["Action"]["Reason"] == "MethodNotAllowed"
+
+
+def test_explain_for_people() -> None:
+    url = "https://target-type-ip.example.com/nowhere"
+    done = run("explain", EXAMPLES / "target-type-ip", "GET", url)
+    assert done.returncode == 0, done.stderr
+    for part in ("path /app1 | /app1/*", "/nowhere", "does not match", "default", "app3-nginx-clusterip-service:80"):
+        assert part in done.stdout
+    done = run("explain", EXAMPLES / "target-type-ip", "GET", "not-a-url")
+    assert done.returncode == 2 and "is not a URL" in done.stderr

@@ -1,6 +1,7 @@
 //! The command: one file a verb. A client of the library like any other, and the place where files are
 //! read, clocks are looked at and people are talked to.
 
+mod explain;
 mod input;
 mod output;
 mod plan;
@@ -30,7 +31,11 @@ enum Verb {
     /// Show the load balancers, rules, target groups and records that manifests become
     Plan(plan::PlanArgs),
     /// Show where a request goes
+    #[command(override_usage = "podway route [OPTIONS] <PATH>... <METHOD> <URL>")]
     Route(route::RouteArgs),
+    /// Show where a request goes and why: which rules were looked at, and what did not match
+    #[command(override_usage = "podway explain [OPTIONS] <PATH>... <METHOD> <URL>")]
+    Explain(route::RouteArgs),
     /// Run the load balancers on this machine, with a local cluster behind them
     Serve(serve::ServeArgs),
 }
@@ -51,7 +56,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.verb {
         Verb::Plan(args) => plan::run(&args),
-        Verb::Route(args) => route::run(args),
+        Verb::Route(args) => route::run(&args),
+        Verb::Explain(args) => route::explain(&args),
         Verb::Serve(args) => serve::run(args),
     }
 }

@@ -18,9 +18,8 @@ use crate::{
     Decision, Hop, KeyRing, KubeProxy, ListenerInfo, Now, Options, Outcome, Output, Request, Router, Verdict,
 };
 
-/// Arguments of `route`.
+/// Arguments of `route` and `explain`.
 #[derive(Debug, Args)]
-#[command(override_usage = "podway route [OPTIONS] <PATH>... <METHOD> <URL>")]
 pub(super) struct RouteArgs {
     /// Manifests (files, folders, `-`), then the method and the URL of the request
     #[arg(required = true, num_args = 3.., value_names = ["PATH", "METHOD", "URL"])]
@@ -59,54 +58,28 @@ enum Format {
 /// The moment of repeatable runs: 2026-01-01T00:00:00Z.
 const SEEDED: u64 = 1_767_225_600;
 
-pub(super) fn run(args: RouteArgs) -> ExitCode {
-    let mut arguments = args.arguments.clone();
-    let (Some(url), Some(method)) = (arguments.pop(), arguments.pop()) else {
-        return misused("a request is a METHOD and a URL");
+pub(super) fn run(args: &RouteArgs) -> ExitCode {
+    answer(args, |route, asked, now, entropy| route.one(asked, now, entropy), people)
+}
+
+/// `podway explain`: the same answer with the rules that led to it.
+pub(super) fn explain(args: &RouteArgs) -> ExitCode {
+    answer(args, |route, asked, now, entropy| route.explained(asked, now, entropy), super::explain::people)
+}
+
+/// Answers each request with `one`; all together are shown to people by `show`.
+fn answer(
+    args: &RouteArgs,
+    one: impl Fn(&mut Route, &Asked, Now, u64) -> Result<Value, u16>,
+    show: impl Fn(&[Value]),
+) -> ExitCode {
+    let (mut route, asked, now, seed) = match prepare(args) {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
     };
-    let url = match url.parse::<Uri>() {
-        Ok(uri) if uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https")) => uri,
-        _ => return misused(format!("`{url}` is not a URL; expected such as `https://example.com/path`")),
-    };
-    let headers = match header_lines(&args.headers) {
-        Ok(headers) => headers,
-        Err(line) => return misused(format!("`{line}` is not a header line; expected `Name: value`")),
-    };
-    let paths: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
-    let mut loaded = match input::read(&paths, &args.input) {
-        Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
-    };
-    input::tell(&loaded.diagnostics);
-    if let Err(unknown) = set_health(&mut loaded.model, &args.unhealthy) {
-        return misused(format!("no target `{unknown}`; `podway plan` lists them"));
-    }
-    let now = match args.seed {
-        Some(_) => Now { mono_ms: 0, unix_s: SEEDED },
-        None => crate::forwarder::ForwarderClock::new().now(),
-    };
-    let router = KeyRing::from_secret(&[0; 32])
-        .and_then(|keys| Router::new(&loaded.model, Options::default(), keys, now));
-    let router = match router {
-        Ok(router) => router,
-        Err(error) => return refuse(&error),
-    };
-    let listener = match listener(&router, &loaded.model, &url, args.load_balancer.as_deref()) {
-        Ok(listener) => listener,
-        Err(message) => return misused(message),
-    };
-    let asked = Asked { method, url, headers, peer: SocketAddr::new(args.source_ip, 40_000) };
-    let mut route = Route {
-        wire: WireSettings::of(&loaded.model, &router, &std::collections::HashMap::new()),
-        model: loaded.model,
-        router,
-        listener,
-        output: Output::new(),
-    };
-    let seed = args.seed.unwrap_or_else(crate::forwarder::random);
     let mut all = Vec::new();
     for i in 0..args.count {
-        match route.one(&asked, now, seed.wrapping_add(i)) {
+        match one(&mut route, &asked, now, seed.wrapping_add(i)) {
             Ok(answer) if args.output == Format::Json => anstream::println!("{answer}"),
             Ok(answer) => all.push(answer),
             Err(status) => {
@@ -115,9 +88,49 @@ pub(super) fn run(args: RouteArgs) -> ExitCode {
         }
     }
     if args.output == Format::Table {
-        people(&all);
+        show(&all);
     }
     ExitCode::SUCCESS
+}
+
+/// Reads what the arguments name: a router, the request, the moment and the first seed.
+fn prepare(args: &RouteArgs) -> Result<(Route, Asked, Now, u64), ExitCode> {
+    let mut arguments = args.arguments.clone();
+    let (Some(url), Some(method)) = (arguments.pop(), arguments.pop()) else {
+        return Err(misused("a request is a METHOD and a URL"));
+    };
+    let url = match url.parse::<Uri>() {
+        Ok(uri) if uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https")) => uri,
+        _ => {
+            return Err(misused(format!(
+                "`{url}` is not a URL; expected such as `https://example.com/path`"
+            )));
+        }
+    };
+    let headers = header_lines(&args.headers)
+        .map_err(|line| misused(format!("`{line}` is not a header line; expected `Name: value`")))?;
+    let paths: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
+    let mut loaded = input::read(&paths, &args.input).map_err(|error| refuse(&error))?;
+    input::tell(&loaded.diagnostics);
+    set_health(&mut loaded.model, &args.unhealthy)
+        .map_err(|unknown| misused(format!("no target `{unknown}`; `podway plan` lists them")))?;
+    let now = match args.seed {
+        Some(_) => Now { mono_ms: 0, unix_s: SEEDED },
+        None => crate::forwarder::ForwarderClock::new().now(),
+    };
+    let router = KeyRing::from_secret(&[0; 32])
+        .and_then(|keys| Router::new(&loaded.model, Options::default(), keys, now))
+        .map_err(|error| refuse(&error))?;
+    let listener = listener(&router, &loaded.model, &url, args.load_balancer.as_deref()).map_err(misused)?;
+    let asked = Asked { method, url, headers, peer: SocketAddr::new(args.source_ip, 40_000) };
+    let route = Route {
+        wire: WireSettings::of(&loaded.model, &router, &std::collections::HashMap::new()),
+        model: loaded.model,
+        router,
+        listener,
+        output: Output::new(),
+    };
+    Ok((route, asked, now, args.seed.unwrap_or_else(crate::forwarder::random)))
 }
 
 /// A request as it was asked for.
@@ -126,6 +139,24 @@ struct Asked {
     url: Uri,
     headers: Vec<(String, String)>,
     peer: SocketAddr,
+}
+
+impl Asked {
+    /// Path and query.
+    fn target(&self) -> &str {
+        self.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    }
+
+    /// The Host header, else the URL's authority.
+    fn host(&self) -> &str {
+        let line = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        line.map_or_else(|| self.url.authority().map_or("", http::uri::Authority::as_str), |(_, value)| value)
+    }
+
+    fn with_request<T>(&self, call: impl FnOnce(&Request<'_>) -> T) -> T {
+        let lines: Vec<(&str, &str)> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        call(&Request::new(&self.method, self.target(), self.peer).host(self.host()).headers(&lines))
+    }
 }
 
 fn header_lines(lines: &[String]) -> Result<Vec<(String, String)>, &str> {
@@ -228,14 +259,28 @@ struct Route {
 impl Route {
     /// Decides one request and tells it as JSON.
     fn one(&mut self, asked: &Asked, now: Now, entropy: u64) -> Result<Value, u16> {
-        let target = asked.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let host = asked.url.authority().map_or("", http::uri::Authority::as_str);
-        let lines: Vec<(&str, &str)> = asked.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let own_host = lines.iter().find(|(n, _)| n.eq_ignore_ascii_case("host")).map(|(_, v)| *v);
-        let host = own_host.unwrap_or(host);
-        let request = Request::new(&asked.method, target, asked.peer).host(host).headers(&lines);
-        let decision = self.router.decide(self.listener.id, &request, now, entropy, &mut self.output);
-        self.router.report(&decision, Outcome::Response(200), now);
+        let decision = asked.with_request(|request| {
+            let decision = self.router.decide(self.listener.id, request, now, entropy, &mut self.output);
+            self.router.report(&decision, Outcome::Response(200), now);
+            decision
+        });
+        self.told(&decision, asked, now, entropy)
+    }
+
+    /// The same, and which rules were looked at and why each held or not.
+    fn explained(&mut self, asked: &Asked, now: Now, entropy: u64) -> Result<Value, u16> {
+        let why = asked.with_request(|request| {
+            self.router.explain(self.listener.id, request, now, entropy, &mut self.output)
+        });
+        let mut told = self.told(&why.decision, asked, now, entropy)?;
+        if let (Value::Object(told), Ok(Value::Object(why))) = (&mut told, serde_json::to_value(&why)) {
+            told.extend(why);
+        }
+        Ok(told)
+    }
+
+    /// A decision as JSON.
+    fn told(&self, decision: &Decision, asked: &Asked, now: Now, entropy: u64) -> Result<Value, u16> {
         let mut out = Map::new();
         out.insert("LoadBalancer".into(), self.listener.load_balancer.clone().into());
         out.insert(
@@ -244,14 +289,14 @@ impl Route {
         );
         let priority = decision.priority.map(|p: Priority| p.to_string());
         out.insert("Rule".into(), json!({"Priority": priority}));
-        let mut action = self.action(&decision, asked, now, entropy);
+        let mut action = self.action(decision, asked, now, entropy);
         if let Some(first) = decision.authenticate {
-            let config = self.router.authentication(self.listener.id, &decision);
+            let config = self.router.authentication(self.listener.id, decision);
             action = json!({"Type": first.as_str(), "Config": config, "Then": action});
         }
         out.insert("Action".into(), action);
         if matches!(decision.verdict, Verdict::Forward(_)) {
-            out.insert("Upstream".into(), self.upstream(asked, host, target, now, entropy)?);
+            out.insert("Upstream".into(), self.upstream(asked, now, entropy)?);
         }
         let cookies: Vec<&str> = self.output.set_cookies().collect();
         if !cookies.is_empty() {
@@ -306,14 +351,7 @@ impl Route {
     }
 
     /// What the target would see.
-    fn upstream(
-        &self,
-        asked: &Asked,
-        host: &str,
-        target: &str,
-        now: Now,
-        entropy: u64,
-    ) -> Result<Value, u16> {
+    fn upstream(&self, asked: &Asked, now: Now, entropy: u64) -> Result<Value, u16> {
         let mut headers = HeaderMap::new();
         for (name, value) in &asked.headers {
             let pair =
@@ -328,7 +366,7 @@ impl Route {
             peer: asked.peer,
             bound_port: self.listener.port,
             version: Version::HTTP_11,
-            authority: Some(host),
+            authority: Some(asked.host()),
             rewritten_host: self.output.host(),
             unix_s: now.unix_s,
             entropy: [entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15), !entropy],
@@ -339,6 +377,7 @@ impl Route {
             .iter()
             .map(|(n, v)| (title_case(n.as_str()), String::from_utf8_lossy(v.as_bytes()).into_owned()))
             .collect();
+        let target = asked.target();
         let (path, query) = self
             .output
             .uri()
@@ -364,32 +403,14 @@ fn title_case(name: &str) -> String {
 /// Equal answers are counted, so that many requests are still a short table.
 fn people(all: &[Value]) {
     let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     for answer in all {
-        let action = &answer["Action"];
-        let then = if action["Then"].is_object() { &action["Then"] } else { action };
-        let goes = match then["Type"].as_str() {
-            Some("forward") => {
-                let hops: Vec<String> =
-                    then["Hops"].as_array().into_iter().flatten().map(|h| text(&h["Address"])).collect();
-                let open = if then["FailOpen"] == true { " (fail-open)" } else { "" };
-                format!("{}{open}", hops.join(" -> "))
-            }
-            Some("redirect") => format!("{} {}", text(&then["StatusCode"]), text(&then["Location"])),
-            Some("fixed-response") => format!("{} {}", text(&then["StatusCode"]), text(&then["MessageBody"])),
-            _ => format!("{} {}", text(&then["StatusCode"]), text(&then["Reason"])),
-        };
-        let first = if action["Then"].is_object() {
-            format!("{}, then ", text(&action["Type"]))
-        } else {
-            String::new()
-        };
+        let (service, goes) = goes_to(answer);
         let row = vec![
             text(&answer["LoadBalancer"]),
             format!("{} {}", text(&answer["Listener"]["Protocol"]), answer["Listener"]["Port"]),
             text(&answer["Rule"]["Priority"]),
-            text(&then["Service"]),
-            format!("{first}{goes}"),
+            service,
+            goes,
         ];
         *counts.entry(row).or_default() += 1;
     }
@@ -399,4 +420,29 @@ fn people(all: &[Value]) {
         table.add_row(std::iter::once(count.to_string()).chain(row));
     }
     anstream::println!("{table}");
+}
+
+/// The Service an answer names, and where the request goes in words.
+pub(super) fn goes_to(answer: &Value) -> (String, String) {
+    let action = &answer["Action"];
+    let then = if action["Then"].is_object() { &action["Then"] } else { action };
+    let goes = match then["Type"].as_str() {
+        Some("forward") => {
+            let hops: Vec<String> =
+                then["Hops"].as_array().into_iter().flatten().map(|h| text(&h["Address"])).collect();
+            let open = if then["FailOpen"] == true { " (fail-open)" } else { "" };
+            format!("{}{open}", hops.join(" -> "))
+        }
+        Some("redirect") => format!("{} {}", text(&then["StatusCode"]), text(&then["Location"])),
+        Some("fixed-response") => format!("{} {}", text(&then["StatusCode"]), text(&then["MessageBody"])),
+        _ => format!("{} {}", text(&then["StatusCode"]), text(&then["Reason"])),
+    };
+    let first =
+        if action["Then"].is_object() { format!("{}, then ", text(&action["Type"])) } else { String::new() };
+    (text(&then["Service"]), format!("{first}{goes}"))
+}
+
+/// Text of JSON, empty for anything else.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

@@ -31,8 +31,8 @@ pub(super) fn regexes(
         .collect()
 }
 
-/// A condition other than host-header and path-pattern, which the index takes apart itself.
-pub(super) fn residual(condition: &RuleCondition, options: &Options) -> Result<Condition, Diagnostic> {
+/// A condition that is asked. Host-header and path-pattern are mostly not: the index takes them apart.
+pub(crate) fn residual(condition: &RuleCondition, options: &Options) -> Result<Condition, Diagnostic> {
     Ok(match condition {
         RuleCondition::HostHeader { values, regex_values } => {
             if regex_values.is_empty() {

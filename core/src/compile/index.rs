@@ -1,10 +1,10 @@
 //! Builds the [`Index`]: where each rule stands, and the tries in flat arrays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::conditions::{globs, residual};
+use super::conditions::{globs, regexes, residual};
 use crate::error::Diagnostic;
-use crate::matcher::{Case, Condition, Glob, literal_head};
+use crate::matcher::{Case, Condition, Glob, literal_head, needs, regex_head};
 use crate::model::RuleCondition;
 use crate::options::Options;
 use crate::table::{Asks, Entry, HostMap, Index, NONE, Node};
@@ -33,10 +33,29 @@ struct Place {
 }
 
 /// A head of a rule's paths, and what is left to ask there.
-struct Head<'a> {
-    text: &'a str,
+struct Head {
+    text: Vec<u8>,
     exact: bool,
     check: Option<u32>,
+    /// What the path's signature needs for it.
+    needs: u64,
+}
+
+/// The values of a rule's path condition.
+#[derive(Clone, Copy)]
+enum Paths<'a> {
+    Any,
+    Globs(&'a [String]),
+    Regexes(&'a [String]),
+}
+
+impl Paths<'_> {
+    fn len(self) -> usize {
+        match self {
+            Paths::Any => 1,
+            Paths::Globs(values) | Paths::Regexes(values) => values.len(),
+        }
+    }
 }
 
 pub(super) struct Builder<'a> {
@@ -71,7 +90,7 @@ impl<'a> Builder<'a> {
     ) -> Result<(), Diagnostic> {
         // One host and one path condition lead to the rule's places; all others are asked there.
         let mut others: Vec<u32> = Vec::new();
-        let (mut hosts, mut paths): (Option<&[String]>, Option<&[String]>) = (None, None);
+        let (mut hosts, mut paths): (Option<&[String]>, Paths<'_>) = (None, Paths::Any);
         for condition in conditions {
             match condition {
                 RuleCondition::HostHeader { values, regex_values }
@@ -79,10 +98,12 @@ impl<'a> Builder<'a> {
                 {
                     hosts = Some(values);
                 }
-                RuleCondition::PathPattern { values, regex_values }
-                    if paths.is_none() && regex_values.is_empty() =>
-                {
-                    paths = Some(values);
+                RuleCondition::PathPattern { values, regex_values } if matches!(paths, Paths::Any) => {
+                    paths = if regex_values.is_empty() {
+                        Paths::Globs(values)
+                    } else {
+                        Paths::Regexes(regex_values)
+                    };
                 }
                 other => {
                     let residual = residual(other, self.options)?;
@@ -92,19 +113,19 @@ impl<'a> Builder<'a> {
         }
         // K-23: `/package` also stands for `/package.Service/Method`.
         let grpc_paths: Vec<String>;
-        if let (true, Some(values)) = (grpc, paths) {
+        if let (true, Paths::Globs(values)) = (grpc, paths) {
             grpc_paths =
                 values.iter().flat_map(|v| [v.clone(), format!("{v}.*"), format!("{v}/*")]).collect();
-            paths = Some(&grpc_paths);
+            paths = Paths::Globs(&grpc_paths);
         }
-        if hosts.map_or(1, <[_]>::len).saturating_mul(paths.map_or(1, <[_]>::len)) > PLACES
-            && let Some(values) = paths.take()
+        let mut heads = self.path_heads(paths)?;
+        if hosts.map_or(1, <[_]>::len).saturating_mul(paths.len()) > PLACES
+            && let Some(all) = self.paths(paths)?
         {
-            let all = Condition::PathGlobs(globs(values, Case::Sensitive));
             others.push(self.condition(all));
+            heads = self.path_heads(Paths::Any)?;
         }
         let shared = self.check_list(&others);
-        let heads = self.path_heads(paths);
         for (host, host_check) in self.host_keys(hosts) {
             for head in &heads {
                 let checks = if host_check.is_none() && head.check.is_none() {
@@ -114,8 +135,8 @@ impl<'a> Builder<'a> {
                         host_check.iter().chain(&head.check).chain(&others).copied().collect();
                     self.check_list(&list)
                 };
-                let text = append(&mut self.heads, head.text.as_bytes());
-                let entry = Entry { rank, checks };
+                let text = append(&mut self.heads, &head.text);
+                let entry = Entry { rank, checks, needs: head.needs };
                 self.places.push(Place { host, head: text, exact: head.exact, entry });
             }
         }
@@ -161,19 +182,51 @@ impl<'a> Builder<'a> {
         out
     }
 
-    /// The heads of a rule's paths.
-    fn path_heads<'v>(&mut self, paths: Option<&'v [String]>) -> Vec<Head<'v>> {
-        let Some(values) = paths else { return vec![Head { text: "", exact: false, check: None }] };
+    /// All values of a path condition as one to be asked.
+    fn paths(&self, paths: Paths<'_>) -> Result<Option<Condition>, Diagnostic> {
+        Ok(match paths {
+            Paths::Any => None,
+            Paths::Globs(values) => Some(Condition::PathGlobs(globs(values, Case::Sensitive))),
+            Paths::Regexes(values) => {
+                Some(Condition::PathRegexes(regexes(values, true, self.options, "path-pattern")?))
+            }
+        })
+    }
+
+    /// The heads of a rule's paths. Values that share one and have to be asked are asked as one.
+    fn path_heads(&mut self, paths: Paths<'_>) -> Result<Vec<Head>, Diagnostic> {
         let mut out = Vec::new();
-        for value in values {
-            let (text, rest) = literal_head(value);
-            let check = match rest {
-                "" | "*" => None,
-                _ => Some(self.condition(Condition::PathGlobs(vec![Glob::new(value, Case::Sensitive)]))),
-            };
-            out.push(Head { text, exact: rest.is_empty(), check });
+        let mut asked: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
+        match paths {
+            Paths::Any => out.push(Head { text: Vec::new(), exact: false, check: None, needs: 0 }),
+            Paths::Globs(values) => {
+                for value in values {
+                    match literal_head(value) {
+                        (head, "") => {
+                            out.push(Head { text: head.into(), exact: true, check: None, needs: 0 })
+                        }
+                        (head, "*") => {
+                            out.push(Head { text: head.into(), exact: false, check: None, needs: 0 })
+                        }
+                        (head, _) => asked.entry(head.into()).or_default().push(value.clone()),
+                    }
+                }
+            }
+            Paths::Regexes(values) => {
+                for value in values {
+                    asked.entry(regex_head(value)).or_default().push(value.clone());
+                }
+            }
         }
-        out
+        for (text, values) in asked {
+            let (same_head, needs) = match paths {
+                Paths::Regexes(_) => (self.paths(Paths::Regexes(&values))?, 0),
+                _ => (self.paths(Paths::Globs(&values))?, needs(&values)),
+            };
+            let check = same_head.map(|condition| self.condition(condition));
+            out.push(Head { text, exact: false, check, needs });
+        }
+        Ok(out)
     }
 
     pub(super) fn build(mut self) -> Index {

@@ -18,12 +18,14 @@ mod index;
 
 use std::collections::{HashMap, HashSet};
 
+pub(crate) use conditions::residual as compile_condition;
+
 use crate::error::{Code, Diagnostic, Error, Severity};
 use crate::model::{
     ActionConfig, Listener, LoadBalancer, Model, Priority, ProtocolVersion, Rule, TargetGroup,
 };
 use crate::options::Options;
-use crate::table::{ForwardEntry, ListenerEntry, RuleEntry, Table};
+use crate::table::{ForwardEntry, ListenerEntry, RuleEntry, Table, Told};
 
 /// Compiles a model.
 pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> {
@@ -145,6 +147,7 @@ impl Compiler<'_> {
         }
         let shown_port = self.shown_port(listener.port);
         let mut entries = Vec::with_capacity(rules.len());
+        let mut told = Vec::with_capacity(rules.len());
         let mut builder = index::Builder::new(self.options);
         for rule in rules {
             let object = || format!("{place} rule {}", rule.priority);
@@ -152,6 +155,7 @@ impl Compiler<'_> {
             if let Err(problem) = builder.add(entries.len() as u32, &rule.conditions, grpc) {
                 self.problems.push(problem.object(object()));
             }
+            told.push((rule.priority, Told { conditions: rule.conditions.as_slice().into(), grpc }));
             entries.extend(self.rule(rule.priority, &rule.actions, &rule.transforms, &object()));
         }
         let default = self.rule(
@@ -170,6 +174,7 @@ impl Compiler<'_> {
             rules: entries,
             default,
             index: builder.build(),
+            told,
         })
     }
 

@@ -1,6 +1,9 @@
 //! Globs of the load balancer: `*` is any run of bytes (also `/` and `.`), `?` one byte; the pattern covers
-//! the whole subject (spec: dataplane §1.5). Two pointers and one point of return: the time is bounded by
-//! pattern length × subject length, whatever the pattern.
+//! the whole subject (spec: dataplane §1.5). Patterns with only `*` are searched for part by part; others go
+//! by two pointers and one point of return: the time is bounded by pattern length × subject length, whatever
+//! the pattern.
+
+use memchr::memmem::Finder;
 
 use super::subject::hex_byte;
 
@@ -12,12 +15,23 @@ pub(crate) enum Case {
 }
 
 /// A compiled glob.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Glob {
     tokens: Box<[Token]>,
-    /// Set where the pattern has no wildcard: it is compared as a whole.
-    literal: Option<Box<[u8]>>,
     case: Case,
+    quick: Quick,
+}
+
+/// Shapes of patterns that need no trying out.
+#[derive(Clone, Debug)]
+enum Quick {
+    /// No wildcard: compared as a whole.
+    Literal(Box<[u8]>),
+    /// Only `*`, and case counts: what stands before the first and after the last of them is compared, what
+    /// stands between two is searched for, each in time linear in the subject.
+    Parts { head: Box<[u8]>, middle: Box<[Finder<'static>]>, tail: Box<[u8]> },
+    /// Anything else.
+    No,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,24 +85,21 @@ impl Glob {
                 folded.push(token);
             }
         }
-        let literal = folded
-            .iter()
-            .map(|t| match t {
-                Token::Byte(b) => Some(*b),
-                _ => None,
-            })
-            .collect::<Option<Vec<u8>>>()
-            .map(Vec::into_boxed_slice);
-        Glob { tokens: folded.into_boxed_slice(), literal, case }
+        let quick = Quick::of(&folded, case);
+        Glob { tokens: folded.into_boxed_slice(), case, quick }
     }
 
     /// Whether the pattern covers the whole subject.
     #[inline]
     pub(crate) fn matches(&self, subject: &[u8]) -> bool {
-        match (&self.literal, self.case) {
-            (Some(literal), Case::Sensitive) => **literal == *subject,
-            (Some(literal), Case::Insensitive) => literal.eq_ignore_ascii_case(subject),
-            (None, case) => wildcard(&self.tokens, subject, case, raw),
+        match (&self.quick, self.case) {
+            (Quick::Literal(literal), Case::Sensitive) => **literal == *subject,
+            (Quick::Literal(literal), Case::Insensitive) => literal.eq_ignore_ascii_case(subject),
+            (Quick::Parts { head, middle, tail }, _) => {
+                let inside = subject.strip_prefix(&**head).and_then(|rest| rest.strip_suffix(&**tail));
+                inside.is_some_and(|rest| in_order(middle, rest))
+            }
+            (Quick::No, case) => wildcard(&self.tokens, subject, case, raw),
         }
     }
 
@@ -97,6 +108,37 @@ impl Glob {
     pub(crate) fn matches_decoded(&self, subject: &[u8]) -> bool {
         wildcard(&self.tokens, subject, self.case, decoded)
     }
+}
+
+impl Quick {
+    fn of(tokens: &[Token], case: Case) -> Self {
+        let literal = |tokens: &[Token]| -> Option<Box<[u8]>> {
+            let byte = |token: &Token| if let Token::Byte(b) = token { Some(*b) } else { None };
+            tokens.iter().map(byte).collect()
+        };
+        let parts: Option<Vec<_>> = tokens.split(|t| *t == Token::Run).map(literal).collect();
+        match parts.as_deref() {
+            Some([whole]) => Quick::Literal(whole.clone()),
+            Some([head, middle @ .., tail]) if case == Case::Sensitive => Quick::Parts {
+                head: head.clone(),
+                middle: middle.iter().map(|part| Finder::new(part).into_owned()).collect(),
+                tail: tail.clone(),
+            },
+            _ => Quick::No,
+        }
+    }
+}
+
+/// Whether all of the parts are there, one behind the other. The first place of each is as good as any.
+fn in_order(parts: &[Finder<'_>], mut rest: &[u8]) -> bool {
+    for part in parts {
+        let after = part.find(rest).and_then(|at| rest.get(at + part.needle().len()..));
+        match after {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    true
 }
 
 /// The byte at a place and the place after it.
@@ -198,6 +240,12 @@ mod tests {
             ("*", "", true),
             ("?", "", false),
             ("**?", "x", true),
+            ("/a*a", "/a", false),
+            ("/a*a", "/aa", true),
+            ("*ab*ab*", "xabx", false),
+            ("*ab*ab*", "abab", true),
+            ("/*/b/*", "/b/c", false),
+            ("/*/b/*", "/a/b/", true),
         ] {
             assert_eq!(path(pattern, subject), expected, "{pattern} {subject}");
         }

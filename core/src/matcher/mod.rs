@@ -15,9 +15,9 @@ mod subject;
 
 pub(crate) use glob::{Case, Glob};
 pub(crate) use header::Header;
-pub(crate) use path::literal_head;
+pub(crate) use path::{literal_head, needs, signature};
 pub(crate) use query::{Pair, Query};
-pub(crate) use regex::{Regex, RegexError};
+pub(crate) use regex::{Regex, RegexError, regex_head};
 pub(crate) use rewrite::Rewrite;
 pub(crate) use source_ip::SourceIp;
 pub(crate) use subject::{BadTarget, Subject, without_port};

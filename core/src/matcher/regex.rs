@@ -8,6 +8,9 @@ use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::{self, NFA, State, WhichCaptures};
 use regex_automata::util::{primitives::StateID, syntax};
 
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{HirKind, Look};
+
 use super::Case;
 
 /// A compiled expression.
@@ -70,6 +73,24 @@ impl Regex {
             Engine::Nfa(nfa) => simulate(nfa, subject),
         }
     }
+}
+
+/// The bytes that every match of a case-sensitive expression begins the subject with, so that an index can
+/// lead to it; empty where there are none, or it cannot be told.
+pub(crate) fn regex_head(pattern: &str) -> Vec<u8> {
+    let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern);
+    let mut head = Vec::new();
+    if let Ok(hir) = parsed
+        && let HirKind::Concat(parts) = hir.kind()
+        && let [start, rest @ ..] = parts.as_slice()
+        && matches!(start.kind(), HirKind::Look(Look::Start))
+    {
+        for part in rest {
+            let HirKind::Literal(literal) = part.kind() else { break };
+            head.extend_from_slice(&literal.0);
+        }
+    }
+    head
 }
 
 /// The NFA of a pattern in the load balancer's dialect.
@@ -246,6 +267,28 @@ mod tests {
                 let expected = dfa.try_search_fwd(&Input::new(subject)).unwrap().is_some();
                 assert_eq!(simulate(&nfa, subject.as_bytes()), expected, "{pattern} {subject}");
             }
+        }
+    }
+
+    #[test]
+    fn heads_are_what_every_match_begins_with() {
+        for (pattern, head) in [
+            (r"^\/api\/(.*)$", "/api/"),
+            ("^/v[0-9]+/", "/v"),
+            ("^/ab?c", "/a"),
+            ("^/ab{2}", "/a"),
+            ("^(?:/a)/b", "/a/b"),
+            ("^/a$", "/a"),
+            ("api", ""),
+            ("^/a|^/b", ""),
+            ("^/a|/b", ""),
+            ("(?i)^/a", "/"),
+            ("(?m)^/a", ""),
+            ("^", ""),
+            ("^(/a|/b)c", ""),
+            ("^/(a", ""),
+        ] {
+            assert_eq!(regex_head(pattern), head.as_bytes(), "{pattern}");
         }
     }
 

@@ -34,19 +34,17 @@ impl<'a> Subject<'a> {
         let target = request.target();
         let (authority, rest) = split_absolute(target);
         let host = authority.or_else(|| request.host());
-        let (path, query) = match memchr2(b'?', b'#', rest) {
-            None => (rest, None),
-            Some(at) => {
-                let (path, tail) = rest.split_at_checked(at).unwrap_or((rest, b""));
-                let query = tail.strip_prefix(b"?").map(|query| match memchr(b'#', query) {
-                    Some(end) => query.get(..end).unwrap_or_default(),
-                    None => query,
-                });
-                (path, query)
-            }
-        };
+        // Most targets are a path that nothing has to be done about; one look tells.
+        let looked = special(rest);
+        let end = if looked { memchr2(b'?', b'#', rest) } else { None };
+        let (path, tail) = end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, b""));
+        let query = tail.strip_prefix(b"?").map(|query| match memchr(b'#', query) {
+            Some(end) => query.get(..end).unwrap_or_default(),
+            None => query,
+        });
         let sent_path = if path.is_empty() && authority.is_some() { &b"/"[..] } else { path };
-        let path = if sent_path == b"*" || plain(sent_path, options) {
+        let untouched = !looked && !options.path_merge_slashes;
+        let path = if untouched || sent_path == b"*" || plain(sent_path, options) {
             sent_path
         } else {
             normalise(sent_path, options, options.path_decode, buffer)?;
@@ -134,14 +132,27 @@ fn split_absolute(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
     (None, target)
 }
 
-/// Whether normalisation would leave the path as it is: the usual case.
+/// Whether there may be a byte that ends a path, or that normalisation does something about: a look at
+/// eight bytes at a time that tells of every `?`, `#`, `%` and `.`, and of `!` and `'` too.
 #[inline]
-fn plain(path: &[u8], options: &Options) -> bool {
-    // Escapes and dots are all that the defaults change anything about, and most paths have neither.
-    (memchr2(b'%', b'.', path).is_none() && !options.path_merge_slashes) || plain_bytes(path, options)
+fn special(text: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let each = |byte: u8| EACH * u64::from(byte);
+    let any = |bytes: &[u8; 8]| {
+        let word = u64::from_le_bytes(*bytes);
+        let zero = |w: u64| w.wrapping_sub(EACH) & !w;
+        // `#` and `%` differ in two bits, which `!` and `'` have otherwise.
+        let others = zero((word ^ each(b'#')) & !each(0x06));
+        (zero(word ^ each(b'?')) | zero(word ^ each(b'.')) | others) & each(0x80) != 0
+    };
+    match text.last_chunk::<8>() {
+        Some(last) => any(last) || text.as_chunks::<8>().0.iter().any(any),
+        None => text.iter().any(|byte| matches!(byte, b'?' | b'#' | b'%' | b'.')),
+    }
 }
 
-fn plain_bytes(path: &[u8], options: &Options) -> bool {
+/// Whether normalisation would leave the path as it is.
+fn plain(path: &[u8], options: &Options) -> bool {
     let mut before = 0;
     for byte in path {
         match byte {
@@ -279,6 +290,20 @@ mod tests {
         assert_eq!(path("//a///b", &merge).as_deref(), Ok("/a/b"));
         let raw = Options { path_decode: PathDecode::None, path_dot_segments: false, ..Options::default() };
         assert_eq!(path("/a/../%41", &raw).as_deref(), Ok("/a/../%41"));
+    }
+
+    #[test]
+    fn special_bytes_are_found_wherever_they_are() {
+        for len in 0..70 {
+            let mut text = vec![b'a'; len];
+            assert!(!special(&text), "{len}");
+            for at in 0..len {
+                text[at] = b"?#%."[at % 4];
+                assert!(special(&text), "{len}");
+                text[at] = b'/';
+                assert!(!special(&text), "{len}");
+            }
+        }
     }
 
     #[test]

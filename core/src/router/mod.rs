@@ -33,15 +33,15 @@ use self::schedule::Schedule;
 use self::timers::Timers;
 use self::zonal::Zonal;
 use crate::TargetId;
-use crate::decision::{Decision, Outcome, Verdict};
+use crate::decision::{Decision, ListenerId, Outcome, Output, Verdict};
 use crate::error::{Code, Diagnostic, Error};
 use crate::health::ProbeResult;
 use crate::kube_proxy::KubeProxy;
-use crate::model::{Model, TargetHealth, TargetHealthState};
+use crate::model::{Model, Priority, TargetHealth, TargetHealthState};
 use crate::options::Options;
 use crate::state::{GroupState, Slot};
 use crate::sticky::KeyRing;
-use crate::table::Table;
+use crate::table::{Table, Told};
 use crate::time::Now;
 
 /// A compiled model with the state of its targets.
@@ -271,6 +271,14 @@ impl Router {
         // What a panicking thread left behind is whole: every change is made before the swap.
         self.cold.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The rules of a listener in the order of their priorities, and the options, as the last decision that
+/// wrote to `output` read them.
+pub(crate) fn rules_read(output: &Output, listener: ListenerId) -> Option<(&[(Priority, Told)], &Options)> {
+    let snapshot = output.seen.as_ref()?.downcast_ref::<Snapshot>()?;
+    let place = snapshot.listeners.get(listener.0 as usize).copied().flatten()?;
+    Some((&snapshot.table.listeners.get(place as usize)?.told, &snapshot.options))
 }
 
 impl Snapshot {

@@ -5,7 +5,7 @@
 //! head the path starts with. What a place does not prove (globs, regexes, headers, …) is asked as a check,
 //! and only of rules that would come before the best one that needs no asking.
 
-use crate::matcher::{Condition, Subject};
+use crate::matcher::{Condition, Subject, signature};
 use crate::options::Options;
 use crate::request::RequestView;
 
@@ -64,17 +64,8 @@ pub(crate) struct Entry {
     pub(crate) rank: u32,
     /// A range of `Index::checks`.
     pub(crate) checks: (u32, u32),
-}
-
-/// Lists put off until the walks have found the best rule that needs no asking. More than it holds are
-/// asked at once, which is right too and only costs more.
-struct Later {
-    lists: [(u32, u32); Later::ROOM],
-    len: usize,
-}
-
-impl Later {
-    const ROOM: usize = 16;
+    /// Without these bits in the path's signature there is no need to ask.
+    pub(crate) needs: u64,
 }
 
 #[inline]
@@ -102,87 +93,124 @@ impl Index {
         request: &R,
         options: &Options,
     ) -> Option<usize> {
-        let mut best = NONE;
-        let mut later = Later { lists: [(0, 0); Later::ROOM], len: 0 };
-        let mut walk = |root: u32| {
-            self.walk(root, subject.path, &mut best, |list, best| match later.lists.get_mut(later.len) {
-                Some(slot) => {
-                    *slot = list;
-                    later.len += 1;
-                }
-                None => self.ask(list, subject, request, options, best),
-            });
+        let mut search = Search {
+            index: self,
+            subject,
+            request,
+            options,
+            best: NONE,
+            later: [(0, 0); LATER],
+            put_off: 0,
+            signature: None,
         };
         let host = if options.host_ignores_port { subject.host_name() } else { subject.host };
         if let Some(host) = host {
             if let Some(root) = self.hosts.get(host) {
-                walk(root);
+                search.walk(root);
             }
             if !self.suffixes.is_empty() {
-                self.suffixes.each_suffix(host, &mut walk);
+                self.suffixes.each_suffix(host, |root| search.walk(root));
             }
         }
         if let Some(root) = self.any_host {
-            walk(root);
+            search.walk(root);
         }
-        for list in later.lists.iter().take(later.len) {
-            self.ask(*list, subject, request, options, &mut best);
+        if search.put_off > 0 {
+            search.ask_put_off();
         }
-        (best != NONE).then_some(best as usize)
+        (search.best != NONE).then_some(search.best as usize)
     }
+}
 
-    /// Walks down the trie as far as the path goes: lowers `best` to the ranks that need no asking, and
-    /// hands over the lists that do.
-    #[inline]
-    fn walk(&self, root: u32, path: &[u8], best: &mut u32, mut found: impl FnMut((u32, u32), &mut u32)) {
-        let mut rest = path;
-        let mut next = self.nodes.get(root as usize);
+/// How many lists are put off.
+const LATER: usize = 8;
+
+/// A search for the first rule.
+struct Search<'s, R> {
+    index: &'s Index,
+    subject: &'s Subject<'s>,
+    request: &'s R,
+    options: &'s Options,
+    /// The lowest rank so far.
+    best: u32,
+    /// Lists put off until the walks have found the best rule that needs no asking. What does not fit is
+    /// asked at once, which is right too and only costs more.
+    later: [(u32, u32); LATER],
+    put_off: usize,
+    /// Of the path, once something had to be asked.
+    signature: Option<u64>,
+}
+
+impl<R: RequestView> Search<'_, R> {
+    /// Walks down a trie as far as the path goes: lowers `best` to the ranks that need no asking, and puts
+    /// off the lists that do.
+    fn walk(&mut self, root: u32) {
+        let index = self.index;
+        let mut rest = self.subject.path;
+        let mut next = index.nodes.get(root as usize);
         while let Some(node) = next {
-            let (start, len) = node.label;
-            let Some(after) = rest.strip_prefix(part(&self.labels, start, start + len)) else { return };
-            rest = after;
-            *best = node.prefix.min(*best);
-            let asks = if node.asks == NONE { None } else { self.asks.get(node.asks as usize) };
-            if let Some(asks) = asks
-                && asks.prefix.0 < asks.prefix.1
-            {
-                found(asks.prefix, best);
+            let (start, len) = (node.label.0 as usize, node.label.1 as usize);
+            if len > 0 {
+                let label = index.labels.get(start..start + len).unwrap_or_default();
+                let Some(after) = rest.strip_prefix(label) else { return };
+                rest = after;
+            }
+            self.best = node.prefix.min(self.best);
+            if node.asks != NONE {
+                self.put_off(node, rest.is_empty());
             }
             let Some((byte, after)) = rest.split_first() else {
-                *best = node.exact.min(*best);
-                if let Some(asks) = asks
-                    && asks.exact.0 < asks.exact.1
-                {
-                    found(asks.exact, best);
-                }
+                self.best = node.exact.min(self.best);
                 return;
             };
             rest = after;
-            let bytes = part(&self.first_bytes, node.first_child, node.first_child + node.children);
+            let (first, children) = (node.first_child as usize, node.children as usize);
+            let bytes = index.first_bytes.get(first..first + children).unwrap_or_default();
             let Some(at) = bytes.iter().position(|b| b == byte) else { return };
-            next = self.nodes.get(node.first_child as usize + at);
+            next = index.nodes.get(first + at);
+        }
+    }
+
+    #[inline(never)]
+    fn put_off(&mut self, node: &Node, ends: bool) {
+        let Some(asks) = self.index.asks.get(node.asks as usize) else { return };
+        for (list, met) in [(asks.prefix, true), (asks.exact, ends)] {
+            if met && list.0 < list.1 {
+                match self.later.get_mut(self.put_off) {
+                    Some(slot) => {
+                        *slot = list;
+                        self.put_off += 1;
+                    }
+                    None => self.ask(list),
+                }
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn ask_put_off(&mut self) {
+        let later = self.later;
+        for list in later.into_iter().take(self.put_off) {
+            self.ask(list);
         }
     }
 
     /// Lowers `best` to the first entry of the list that holds, if it is lower.
-    #[inline]
-    fn ask<R: RequestView>(
-        &self,
-        list: (u32, u32),
-        subject: &Subject<'_>,
-        request: &R,
-        options: &Options,
-        best: &mut u32,
-    ) {
-        for entry in part(&self.entries, list.0, list.1) {
-            if entry.rank >= *best {
+    fn ask(&mut self, list: (u32, u32)) {
+        let Search { index, subject, request, options, .. } = *self;
+        let signature = *self.signature.get_or_insert_with(|| signature(subject.path));
+        for entry in part(&index.entries, list.0, list.1) {
+            if entry.rank >= self.best {
                 return;
             }
-            let holds = part(&self.checks, entry.checks.0, entry.checks.1).iter().all(|check| {
-                self.conditions.get(*check as usize).is_some_and(|c| c.holds(subject, request, options))
+            if entry.needs & !signature != 0 {
+                continue;
+            }
+            let holds = part(&index.checks, entry.checks.0, entry.checks.1).iter().all(|check| {
+                index.conditions.get(*check as usize).is_some_and(|c| c.holds(subject, request, options))
             });
             if holds {
-                *best = entry.rank;
+                self.best = entry.rank;
                 return;
             }
         }
@@ -190,7 +218,7 @@ impl Index {
 }
 
 /// Host names without regard to case, to a number. Open addressing with a fixed hash: keys come from the
-/// configuration, clients only look up.
+/// configuration, clients only look up. Names are read eight bytes at a time.
 #[derive(Debug, Default)]
 pub(crate) struct HostMap {
     /// A part of the hash, and the position in `keys` plus one; 0 is free. The length is a power of two.
@@ -248,7 +276,7 @@ impl HostMap {
             let (tag, key) = self.slots.get(at).copied().filter(|(_, key)| *key != 0)?;
             if tag == (hash >> 32) as u32 {
                 let key = self.keys.get(key as usize - 1)?;
-                if part(&self.text, key.start, key.end).eq_ignore_ascii_case(name) {
+                if same(part(&self.text, key.start, key.end), name) {
                     return Some(key.value);
                 }
             }
@@ -275,22 +303,58 @@ impl HostMap {
     }
 }
 
-/// Eight bytes at a time, letters folded to lower case (and some other bytes with them: equality decides).
+/// Eight ASCII characters at once, capitals to small letters; other bytes stay.
+#[inline]
+const fn lower(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let seven_bits = word & (0x7f * EACH);
+    let beyond_z = seven_bits + (0x7f - b'Z' as u64) * EACH;
+    let from_a = seven_bits + (0x80 - b'A' as u64) * EACH;
+    let capital = !word & (from_a ^ beyond_z) & (0x80 * EACH);
+    word | capital >> 2
+}
+
+/// A name of less than eight bytes as a word.
+#[inline]
+fn short(name: &[u8]) -> u64 {
+    name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// Capitals count as small letters, and some other bytes as others too: equality decides. The last eight
+/// bytes are a word of their own, overlapping the one before or the same once more, so that nothing is read
+/// byte by byte but short names.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
     const FOLD: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ (word | FOLD)).wrapping_mul(MIX);
     let mut hash = name.len() as u64;
-    let (words, rest) = name.as_chunks::<8>();
-    for word in words {
-        hash = (hash.rotate_left(23) ^ (u64::from_le_bytes(*word) | FOLD)).wrapping_mul(MIX);
-    }
-    let mut tail = [0; 8];
-    for (to, from) in tail.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    hash = (hash.rotate_left(23) ^ (u64::from_le_bytes(tail) | FOLD)).wrapping_mul(MIX);
+    hash = match name.last_chunk::<8>() {
+        Some(last) => {
+            for word in name.as_chunks::<8>().0 {
+                hash = mix(hash, u64::from_le_bytes(*word));
+            }
+            mix(hash, u64::from_le_bytes(*last))
+        }
+        None => mix(hash, short(name)),
+    };
     hash ^ hash >> 32
+}
+
+/// Whether a name is a key, which is in lower case, but for its own case.
+#[inline]
+fn same(key: &[u8], name: &[u8]) -> bool {
+    if key.len() != name.len() {
+        return false;
+    }
+    let equal = |a: &[u8; 8], b: &[u8; 8]| a == b || u64::from_le_bytes(*a) == lower(u64::from_le_bytes(*b));
+    match (key.last_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(a), Some(b)) => {
+            let (keys, names) = (key.as_chunks::<8>().0, name.as_chunks::<8>().0);
+            equal(a, b) && keys.iter().zip(names).all(|(a, b)| equal(a, b))
+        }
+        _ => short(key) == lower(short(name)),
+    }
 }
 
 #[cfg(test)]
@@ -308,6 +372,16 @@ mod tests {
         assert_eq!(map.get(b"h500.example.com"), None);
         assert_eq!(map.get(b""), None);
         assert_eq!(HostMap::default().get(b"x"), None);
+    }
+
+    #[test]
+    fn only_capitals_become_small() {
+        for byte in 0..=u8::MAX {
+            let word = u64::from_le_bytes([byte; 8]);
+            assert_eq!(lower(word), u64::from_le_bytes([byte.to_ascii_lowercase(); 8]), "{byte}");
+        }
+        assert!(same(b"example.com", b"eXample.coM") && same(b"a", b"A") && same(b"", b""));
+        assert!(!same(b"a.example.com", b"a@example.com") && !same(b"[", b"{") && !same(b"ab", b"a"));
     }
 
     #[test]

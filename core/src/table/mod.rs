@@ -14,7 +14,7 @@ pub(crate) use index::{Asks, Entry, HostMap, Index, NONE, Node};
 
 use crate::decision::Authenticate;
 use crate::health::HealthCheck;
-use crate::model::{self, Priority, Protocol, ServiceRef, TargetHealth};
+use crate::model::{self, Priority, Protocol, RuleCondition, ServiceRef, TargetHealth};
 
 /// Everything a decision needs, without text that only people need.
 #[derive(Debug, Default)]
@@ -41,6 +41,16 @@ pub(crate) struct ListenerEntry {
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) default: RuleEntry,
     pub(crate) index: Index,
+    /// By rank: the conditions as they stand in the model, for whoever asks why. Decisions do not look here.
+    pub(crate) told: Vec<(Priority, Told)>,
+}
+
+/// The conditions of a rule in the model's words.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) conditions: Box<[RuleCondition]>,
+    /// Whether its path patterns are gRPC methods (K-23).
+    pub(crate) grpc: bool,
 }
 
 /// What a rule does.
