@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::controller::ControllerArgs;
 use crate::elbv2;
-use crate::error::{Diagnostic, Error};
+use crate::error::{Diagnostic, Error, Severity};
 use crate::local::{LocalCluster, load};
 use crate::manifest::{Loaded, Settings, Source, read_paths};
 
@@ -21,15 +22,19 @@ pub(crate) struct InputArgs {
     /// Leave broken Ingresses out, where the controller would hold back their whole group
     #[arg(long)]
     pub(crate) skip_broken: bool,
+    #[command(flatten)]
+    pub(crate) controller: ControllerArgs,
 }
 
 impl InputArgs {
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        let mut settings = Settings {
             cluster_name: self.cluster_name.clone(),
             skip_broken: self.skip_broken,
             ..Settings::default()
-        }
+        };
+        self.controller.apply(&mut settings)?;
+        Ok(settings)
     }
 
     pub(crate) fn cluster(&self) -> LocalCluster {
@@ -49,7 +54,7 @@ pub(crate) fn from_sources(sources: Vec<Source>, args: &InputArgs) -> Result<Loa
     let mut loaded = if manifests.is_empty() && !described.is_empty() {
         Loaded::default()
     } else {
-        load(&manifests, &args.settings(), &args.cluster())?
+        load(&manifests, &args.settings()?, &args.cluster())?
     };
     if !documents.is_empty() {
         let model = elbv2::read(&documents)?;
@@ -63,6 +68,9 @@ pub(crate) fn from_sources(sources: Vec<Source>, args: &InputArgs) -> Result<Loa
 /// Prints what is odd about the input on standard error.
 pub(crate) fn tell(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
-        anstream::eprintln!("\x1b[33m{diagnostic}\x1b[0m");
+        match diagnostic.severity {
+            Severity::Error => anstream::eprintln!("\x1b[31merror\x1b[0m: {diagnostic}"),
+            Severity::Warning => anstream::eprintln!("\x1b[33m{diagnostic}\x1b[0m"),
+        }
     }
 }

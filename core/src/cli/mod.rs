@@ -1,6 +1,7 @@
 //! The command: one file a verb. A client of the library like any other, and the place where files are
 //! read, clocks are looked at and people are talked to.
 
+mod controller;
 mod explain;
 mod input;
 mod output;
