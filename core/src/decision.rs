@@ -166,6 +166,17 @@ pub enum Unsticky {
 }
 
 impl Unsticky {
+    /// Every reason there is.
+    pub const ALL: &'static [Unsticky] = &[
+        Unsticky::Invalid,
+        Unsticky::UnknownKey,
+        Unsticky::Expired,
+        Unsticky::TargetGone,
+        Unsticky::TargetUnhealthy,
+        Unsticky::TargetDraining,
+        Unsticky::NoApplicationCookie,
+    ];
+
     /// A word for logs and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -324,6 +335,11 @@ impl Output {
         ]
         .into_iter()
         .filter_map(|text| self.texts.str(text))
+    }
+
+    /// Whether there is no text at all, as after most forwards.
+    pub fn is_empty(&self) -> bool {
+        self.texts.present == 0
     }
 
     /// Forgets all text; keeps the memory.

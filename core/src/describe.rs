@@ -7,7 +7,7 @@ use std::str;
 use serde::{Serialize, Serializer};
 
 use crate::ProbeResult;
-use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Verdict};
+use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Unsticky, Verdict};
 use crate::model::{Priority, TargetHealthState};
 use crate::router::{HealthEvent, ListenerInfo, Router, TargetInfo};
 
@@ -145,6 +145,14 @@ impl Stickiness {
             Stickiness::Kept => "kept",
             Stickiness::Broken(why) => why.as_str(),
         }
+    }
+
+    /// What has this word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Stickiness::Off, Stickiness::New, Stickiness::Kept]
+            .into_iter()
+            .chain(Unsticky::ALL.iter().copied().map(Stickiness::Broken))
+            .find(|stickiness| stickiness.as_str() == name)
     }
 }
 

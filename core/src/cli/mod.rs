@@ -63,6 +63,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// As [`main`], with the exit code as a number: for a process that is not Rust's own, where the command comes
+/// along with a binding.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let code = main(arguments);
+    (0..BAD_INPUT).find(|number| code == ExitCode::from(*number)).unwrap_or(BAD_INPUT)
+}
+
 /// Prints an error of the library for a person.
 fn refuse(error: &Error) -> ExitCode {
     for diagnostic in error.diagnostics() {

@@ -16,16 +16,16 @@ mod conditions;
 mod groups;
 mod index;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(crate) use conditions::residual as compile_condition;
 
 use crate::error::{Code, Diagnostic, Error, Severity};
 use crate::model::{
-    ActionConfig, Listener, LoadBalancer, Model, Priority, ProtocolVersion, Rule, TargetGroup,
+    ActionConfig, Listener, LoadBalancer, Model, Priority, ProtocolVersion, Rule, RuleCondition, TargetGroup,
 };
 use crate::options::Options;
-use crate::table::{ForwardEntry, ListenerEntry, RuleEntry, Table, Told};
+use crate::table::{ForwardEntry, GroupEntry, ListenerEntry, RuleEntry, StickinessAttributes, Table, Told};
 
 /// Compiles a model.
 pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> {
@@ -50,7 +50,8 @@ pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> 
         compiler.forwards.iter().flat_map(|f| f.groups.iter().map(|(group, _)| *group)).collect();
     let (groups, targets) = groups::compile_groups(&all, &in_use, &mut compiler.problems);
     if compiler.problems.is_empty() {
-        Ok(Table { listeners, forwards: compiler.forwards, groups, targets })
+        let header_names = header_names(model, &compiler.forwards, &groups);
+        Ok(Table { listeners, forwards: compiler.forwards, groups, targets, header_names })
     } else {
         Err(Error::Model(compiler.problems))
     }
@@ -59,6 +60,29 @@ pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> 
 fn grpc_groups(model: &Model, options: &Options) -> HashSet<String> {
     let grpc = |g: &&TargetGroup| options.grpc_path_prefix && g.protocol_version == ProtocolVersion::Grpc;
     model.target_groups.iter().filter(grpc).map(|g| g.target_group_arn.clone()).collect()
+}
+
+/// The headers that a decision may look at: those of conditions, and the one that carries cookies where a
+/// forward or a group is sticky.
+fn header_names(model: &Model, forwards: &[ForwardEntry], groups: &[GroupEntry]) -> Vec<String> {
+    let conditions = model
+        .load_balancers
+        .iter()
+        .flat_map(|b| &b.listeners)
+        .flat_map(|l| &l.rules)
+        .flat_map(|r| &r.conditions);
+    let mut names: BTreeSet<String> = conditions
+        .filter_map(|condition| match condition {
+            RuleCondition::HttpHeader { http_header_name, .. } => Some(http_header_name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    let sticky = forwards.iter().any(|f| f.stickiness_seconds.is_some())
+        || groups.iter().any(|g| g.attributes.stickiness != StickinessAttributes::Off);
+    if sticky {
+        names.insert("cookie".to_owned());
+    }
+    names.into_iter().collect()
 }
 
 struct Compiler<'a> {

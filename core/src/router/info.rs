@@ -135,6 +135,14 @@ impl Router {
         all.into_iter().map(|(_, info)| info).collect()
     }
 
+    /// The names of the headers that a decision may look at, in lower case and sorted: those of
+    /// `http-header` conditions, and `cookie` where something is sticky. A request that has only these (and
+    /// its `host`, unless that is given apart) is decided as with all of them, so an embedder whose headers
+    /// are dear to hand over can leave out the rest. A reload may change them.
+    pub fn header_names(&self) -> Vec<String> {
+        self.snapshot.load().table.header_names.clone()
+    }
+
     /// A group's name, ARN and Service; `None` for an id of a group that is gone.
     pub fn group(&self, group: GroupId) -> Option<GroupInfo> {
         let snapshot = self.snapshot.load();

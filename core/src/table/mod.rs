@@ -24,6 +24,8 @@ pub(crate) struct Table {
     pub(crate) groups: Vec<GroupEntry>,
     /// The targets of all groups; each group has a range of it.
     pub(crate) targets: Vec<TargetEntry>,
+    /// The headers that a decision may look at: lower case, sorted.
+    pub(crate) header_names: Vec<String>,
 }
 
 /// A listener with its rules in the order of their priorities.
