@@ -17,6 +17,7 @@ const SANITIZERS: &[&str] = &["-fsanitize=address,undefined", "-fno-sanitize-rec
 fn c_programs_see_what_the_header_promises() {
     let kit = Kit::new();
     assert_header_is_cpp(&kit);
+    assert_header_is_c(&kit);
     for (name, flags) in kit.variants() {
         let abi = kit.compile("abi", name, flags);
         let run = Command::new(&abi).output().expect("abi runs");
@@ -24,8 +25,11 @@ fn c_programs_see_what_the_header_promises() {
         println!("c: {name}: {}", String::from_utf8_lossy(&run.stdout).trim());
 
         let vectors = kit.compile("vectors", name, flags);
-        let (passed, misses) = run_vectors(&vectors);
+        let (passed, misses, counted) = run_vectors(&vectors);
         println!("vectors c: {passed} passed, {} failed ({name})", misses.len());
+        if !counted.is_empty() {
+            println!("allocations c: {counted}");
+        }
         assert!(misses.is_empty(), "{name}: {} misses:\n{}", misses.len(), misses.join("\n"));
         assert_eq!(passed, podway_tests::cases().len(), "every vector ran");
     }
@@ -70,7 +74,10 @@ impl Kit {
 
     /// Plain, and with sanitizers where they can be linked.
     fn variants(&self) -> Vec<(&'static str, &'static [&'static str])> {
-        let mut variants: Vec<(_, &'static [&'static str])> = vec![("plain", &[])];
+        // Only glibc lets a program count allocations this way; the sanitizers have allocators of their own.
+        let count: &[&str] =
+            if cfg!(all(target_os = "linux", target_env = "gnu")) { &["-DCOUNT_ALLOCATIONS"] } else { &[] };
+        let mut variants: Vec<(_, &'static [&'static str])> = vec![("plain", count)];
         let probe = self.folder.join("probe.c");
         std::fs::write(&probe, "int main(void) { return 0; }\n").expect("a probe");
         let linked =
@@ -106,16 +113,32 @@ fn compiler() -> Command {
     Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
 }
 
+/// The header by itself, in every C that programs are written in.
+fn assert_header_is_c(kit: &Kit) {
+    for standard in ["c99", "c11", "c17"] {
+        let parsed = compiler()
+            .arg(format!("-std={standard}"))
+            .args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-x", "c", "-fsyntax-only"])
+            .arg(kit.root.join("include/podway.h"))
+            .output()
+            .expect("a C compiler: set CC");
+        assert!(parsed.status.success(), "{standard}: {}", said(&parsed));
+    }
+}
+
 /// C++ programs include the header too.
 fn assert_header_is_cpp(kit: &Kit) {
-    let mut command = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
-    let parsed = command
-        .args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-fsyntax-only"])
-        .arg(kit.root.join("include/podway.h"))
-        .output();
-    match parsed {
-        Ok(parsed) => assert!(parsed.status.success(), "{}", said(&parsed)),
-        Err(e) => println!("c: no C++ compiler ({e}), the header was not parsed as C++"),
+    for standard in ["c++11", "c++17", "c++20"] {
+        let mut command = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
+        let parsed = command
+            .arg(format!("-std={standard}"))
+            .args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-x", "c++", "-fsyntax-only"])
+            .arg(kit.root.join("include/podway.h"))
+            .output();
+        match parsed {
+            Ok(parsed) => assert!(parsed.status.success(), "{standard}: {}", said(&parsed)),
+            Err(e) => return println!("c: no C++ compiler ({e}), the header was not parsed as C++"),
+        }
     }
 }
 
@@ -153,7 +176,8 @@ impl Script {
     }
 }
 
-fn run_vectors(program: &Path) -> (usize, Vec<String>) {
+/// How many passed, what did not, and what the program says of its allocations.
+fn run_vectors(program: &Path) -> (usize, Vec<String>, String) {
     let scripts: Vec<(String, Script)> =
         all_cases().iter().map(|(name, case)| (name.clone(), script(case))).collect();
     let input: String = scripts.iter().map(|(_, s)| s.lines.as_str()).collect();
@@ -178,7 +202,7 @@ fn run_vectors(program: &Path) -> (usize, Vec<String>) {
         }
     }
     assert_eq!(answers.next(), None, "one answer for each line");
-    (passed, misses)
+    (passed, misses, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn all_cases() -> Vec<(String, Value)> {
