@@ -1,21 +1,33 @@
-//! The extension module `podway._podway`: native handles behind the public package, which adds what is
-//! Python's own: clocks, entropy, exception classes, friendly arguments.
+//! The extension module `podway._podway`: native handles behind the public package. What is called per
+//! request is whole in here; the package adds what is Python's own: exception classes, data classes,
+//! friendly arguments.
 
-mod convert;
+mod clock;
+#[cfg(feature = "command")]
+mod command;
 mod decision;
 mod errors;
 mod model;
+mod names;
+mod probe;
+mod request;
 mod router;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _podway(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    clock::start(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<model::Model>()?;
     module.add_class::<router::Router>()?;
     module.add_class::<decision::Decision>()?;
-    module.add_class::<router::Probe>()?;
+    module.add_class::<probe::Probe>()?;
     module.add_function(wrap_pyfunction!(model::load_paths, module)?)?;
-    module.add_function(wrap_pyfunction!(model::load_texts, module)?)
+    module.add_function(wrap_pyfunction!(model::load_texts, module)?)?;
+    #[cfg(feature = "command")]
+    module.add_function(wrap_pyfunction!(command::command, module)?)?;
+    #[cfg(feature = "bench")]
+    module.add_class::<router::Nothing>()?;
+    Ok(())
 }

@@ -1,49 +1,55 @@
-//! `Router`: the verbs, with everything given. The package fills in the clock and the random number.
+//! `Router`: the verbs. `decide` and `report` are called per request, so they take Python's values as they
+//! are and fill in clock and random number themselves; the package puts friendly words around the others.
 
 use std::cell::RefCell;
 
 use podway::model::{TargetHealth, TargetHealthState};
-use podway::{Code, Error, KeyRing, ListenerId, Options, Outcome, Output, ProbeResult, Request, TargetId};
+use podway::{
+    Code, Error, KeyRing, ListenerId, Options, Outcome, Output, ProbeResult, Request, TargetId, Verdict,
+};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
-use crate::convert::{bytes, now, peer};
+use crate::clock::{Moment, entropy, moment};
 use crate::decision::Decision;
 use crate::errors::{argument, raise};
 use crate::model::Model;
+use crate::names::Cache;
+use crate::probe::Probe;
+use crate::request::{Pairs, bytes, lines, pairs, peer};
 
 thread_local! {
     /// The memory that decisions of this thread write into; what they wrote is copied before the next one.
     static OUTPUT: RefCell<Output> = RefCell::new(Output::new());
 }
 
-/// `(monotonic milliseconds, unix seconds)`.
-type Moment = (u64, u64);
-
 /// A compiled model with the state of its targets.
-#[pyclass(frozen, module = "podway._podway")]
+#[pyclass(frozen, subclass, module = "podway._podway")]
 pub(crate) struct Router {
     router: podway::Router,
+    names: Cache,
 }
 
 #[pymethods]
 impl Router {
     #[new]
+    #[pyo3(signature = (model, options, cookie_key, now=None))]
     fn new(
         py: Python<'_>,
         model: &Bound<'_, Model>,
         options: &str,
         cookie_key: &[u8],
-        moment: Moment,
+        now: Option<Moment>,
     ) -> PyResult<Self> {
         let model = &model.get().model;
+        let now = moment(py, now);
         let made = py.detach(|| -> Result<_, Error> {
             let options = Options::from_json(options)?;
-            podway::Router::new(model, options, KeyRing::from_secret(cookie_key)?, now(moment))
+            podway::Router::new(model, options, KeyRing::from_secret(cookie_key)?, now)
         });
-        made.map(|router| Router { router }).map_err(|e| raise(py, &e))
+        made.map(|router| Router { router, names: Cache::default() }).map_err(|e| raise(py, &e))
     }
 
+    /// The id of the listener of a load balancer, by name or ARN, on a port. It holds for the router's life.
     fn listener(&self, py: Python<'_>, load_balancer: &str, port: u16) -> PyResult<u32> {
         self.router.listener(load_balancer, port).map(ListenerId::as_u32).ok_or_else(|| {
             let message = format!("load balancer `{load_balancer}` has no listener on port {port}");
@@ -51,123 +57,137 @@ impl Router {
         })
     }
 
-    fn listeners(&self) -> String {
-        json(&self.router.listeners())
+    fn _listeners(&self, py: Python<'_>) -> String {
+        py.detach(|| json(&self.router.listeners()))
     }
 
-    #[allow(clippy::too_many_arguments)] // one crossing: the package gives them names and defaults
+    /// Decides where a request goes. A forward owes one `report`.
+    ///
+    /// `target` is the request target as received (`/path?query`). `str` is taken as UTF-8; give `bytes`
+    /// for anything else. Without `host` the first `host` header counts. `peer` is who connected to the
+    /// load balancer: `"192.0.2.1:4000"` or what a socket tells.
+    #[pyo3(signature = (
+        listener, method=None, target=None, host=None, headers=None, peer=None, *, now=None, entropy=None
+    ))]
+    #[allow(clippy::too_many_arguments)] // one crossing, each with a name and a default
+    #[inline]
     fn decide(
         &self,
         py: Python<'_>,
         listener: u32,
-        method: &Bound<'_, PyAny>,
-        target: &Bound<'_, PyAny>,
+        method: Option<&Bound<'_, PyAny>>,
+        target: Option<&Bound<'_, PyAny>>,
         host: Option<&Bound<'_, PyAny>>,
-        headers: &Bound<'_, PyTuple>,
-        peer_address: &Bound<'_, PyAny>,
-        moment: Moment,
-        entropy: u64,
+        headers: Option<&Bound<'_, PyAny>>,
+        peer: Option<&Bound<'_, PyAny>>,
+        now: Option<Moment>,
+        entropy: Option<u64>,
     ) -> PyResult<Decision> {
-        // The items are kept alive by `pairs` while the views of them are used.
-        let mut pairs = Vec::with_capacity(headers.len());
-        for item in headers.iter() {
-            let pair: (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
-            pairs.push(pair);
-        }
-        let mut lines = Vec::with_capacity(pairs.len());
-        for (name, value) in &pairs {
-            lines.push((bytes(name, "a header name")?, bytes(value, "a header value")?));
-        }
-        let method = bytes(method, "method")?;
-        let target = bytes(target, "target")?;
-        let host = host.map(|host| bytes(host, "host")).transpose()?;
-        let mut request = Request::new(method, target, peer(peer_address)?).header_bytes(&lines);
+        let method = method.map_or(Ok("GET".as_bytes()), |method| bytes(method, "method"))?;
+        let target = target.map_or(Ok("/".as_bytes()), |target| bytes(target, "target"))?;
+        let held = headers.map_or_else(|| Ok(Pairs::new()), pairs)?;
+        let lines = lines(&held)?;
+        let mut request = Request::new(method, target, self::peer(peer)?).header_bytes(&lines);
         if let Some(host) = host {
-            request = request.host(host);
+            request = request.host(bytes(host, "host")?);
         }
+        let (now, entropy) = (moment(py, now), self::entropy(entropy));
         OUTPUT.with(|output| {
             let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
-            let listener = ListenerId::from_u32(listener);
-            let decision = self.router.decide(listener, &request, now(moment), entropy, &mut output);
-            Ok(Decision::new(decision, self.router.describe(&decision, &output)))
+            let decision =
+                self.router.decide(ListenerId::from_u32(listener), &request, now, entropy, &mut output);
+            let names = match &decision.verdict {
+                Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)),
+                _ => None,
+            };
+            Ok(Decision::new(decision, names, &output))
         })
     }
 
+    /// Settles a forward: owed exactly once for each, whatever became of the request. `outcome` is
+    /// `response` (with its status), `connect-failed`, `timed-out`, `closed` or `cancelled`.
+    #[pyo3(signature = (decision, outcome="response", status=200, *, now=None))]
     fn report(
         &self,
         py: Python<'_>,
         decision: &Bound<'_, Decision>,
         outcome: &str,
         status: u16,
-        moment: Moment,
+        now: Option<Moment>,
     ) -> PyResult<()> {
         let outcome = Outcome::from_name(outcome, status)
             .ok_or_else(|| argument(py, Code::E_ARGUMENT, format!("there is no outcome `{outcome}`")))?;
-        self.router.report(&decision.get().decision, outcome, now(moment));
+        self.router.report(&decision.get().decision, outcome, moment(py, now));
         Ok(())
     }
 
-    fn app_cookie(
+    fn _app_cookie(
         &self,
         py: Python<'_>,
         decision: &Bound<'_, Decision>,
-        headers: &Bound<'_, PyTuple>,
+        headers: &Bound<'_, PyAny>,
         cookies: Vec<String>,
-        moment: Moment,
-        entropy: u64,
+        now: Option<Moment>,
+        entropy: Option<u64>,
     ) -> PyResult<Vec<String>> {
-        // The items are kept alive by `pairs` while the views of them are used.
-        let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = headers.extract()?;
-        let mut lines = Vec::with_capacity(pairs.len());
-        for (name, value) in &pairs {
-            lines.push((bytes(name, "a header name")?, bytes(value, "a header value")?));
-        }
-        let unspecified = std::net::SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
-        let request = Request::new(&b""[..], &b""[..], unspecified).header_bytes(&lines);
+        let held = pairs(headers)?;
+        let lines = lines(&held)?;
+        let request = Request::new("", "", self::peer(None)?).header_bytes(&lines);
         OUTPUT.with(|output| {
             let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
             let sets = |name: &str| cookies.iter().any(|c| c == name);
+            let (now, entropy) = (moment(py, now), self::entropy(entropy));
             let decision = decision.get().decision;
-            self.router.app_cookie(&decision, &request, sets, now(moment), entropy, &mut output);
+            self.router.app_cookie(&decision, &request, sets, now, entropy, &mut output);
             Ok(output.set_cookies().map(str::to_owned).collect())
         })
     }
 
-    fn authentication(&self, listener: u32, decision: &Bound<'_, Decision>) -> Option<String> {
+    fn _authentication(&self, listener: u32, decision: &Bound<'_, Decision>) -> Option<String> {
         let action = self.router.authentication(ListenerId::from_u32(listener), &decision.get().decision);
         action.map(|action| json(&action))
     }
 
-    fn poll(&self, moment: Moment) -> (Vec<Probe>, Option<u64>) {
+    /// The health checks that are due, and when to call again (monotonic milliseconds; None: nothing is
+    /// waited for).
+    #[pyo3(signature = (*, now=None))]
+    fn poll(&self, py: Python<'_>, now: Option<Moment>) -> (Vec<Probe>, Option<u64>) {
+        let now = moment(py, now);
         let mut probes = Vec::new();
-        let next = self.router.poll(now(moment), &mut probes);
-        (probes.into_iter().map(|probe| Probe { probe }).collect(), (next != u64::MAX).then_some(next))
+        let next = py.detach(|| self.router.poll(now, &mut probes));
+        (probes.into_iter().map(Probe::from).collect(), (next != u64::MAX).then_some(next))
     }
 
+    /// Takes a probe's result: `status` (with the HTTP status or the grpc-status), `timed-out` or `failed`.
+    #[pyo3(signature = (target_id, result="status", status=0, *, now=None))]
     fn report_probe(
         &self,
         py: Python<'_>,
-        target: u64,
+        target_id: u64,
         result: &str,
         status: u16,
-        moment: Moment,
+        now: Option<Moment>,
     ) -> PyResult<()> {
         let result = ProbeResult::from_name(result, status)
             .ok_or_else(|| argument(py, Code::E_ARGUMENT, format!("there is no probe result `{result}`")))?;
-        self.router.report_probe(TargetId::from_u64(target), &result, now(moment));
+        self.router.report_probe(TargetId::from_u64(target_id), &result, moment(py, now));
         Ok(())
     }
 
-    fn reload(&self, py: Python<'_>, model: &Bound<'_, Model>, moment: Moment) -> PyResult<()> {
+    fn _reload(&self, py: Python<'_>, model: &Bound<'_, Model>, now: Option<Moment>) -> PyResult<()> {
         let model = &model.get().model;
-        py.detach(|| self.router.reload(model, now(moment))).map_err(|e| raise(py, &e))
+        let now = moment(py, now);
+        py.detach(|| self.router.reload(model, now)).map_err(|e| raise(py, &e))?;
+        self.names.clear();
+        Ok(())
     }
 
-    fn set_cookie_keys(&self, py: Python<'_>, keys: Vec<Vec<u8>>) -> PyResult<()> {
+    fn _set_cookie_keys(&self, py: Python<'_>, keys: Vec<Vec<u8>>) -> PyResult<()> {
         self.router.set_keys(KeyRing::from_secrets(&keys).map_err(|e| raise(py, &e))?);
         Ok(())
     }
 
+    /// The id of a target, by its group's name and its own `id:port`.
     fn find_target(&self, py: Python<'_>, target_group: &str, target: &str) -> PyResult<u64> {
         self.router.find_target(target_group, target).map(TargetId::as_u64).ok_or_else(|| {
             let message = format!("target group `{target_group}` has no target `{target}`");
@@ -175,77 +195,32 @@ impl Router {
         })
     }
 
-    fn set_target_health(&self, py: Python<'_>, target: u64, state: &str, moment: Moment) -> PyResult<()> {
+    fn _set_target_health(
+        &self,
+        py: Python<'_>,
+        target_id: u64,
+        state: &str,
+        now: Option<Moment>,
+    ) -> PyResult<()> {
         let state = TargetHealthState::from_name(state)
             .ok_or_else(|| argument(py, Code::E_ARGUMENT, format!("there is no target state `{state}`")))?;
         let health = TargetHealth { state, ..TargetHealth::default() };
         self.router
-            .set_target_health(TargetId::from_u64(target), health, now(moment))
+            .set_target_health(TargetId::from_u64(target_id), health, moment(py, now))
             .map_err(|e| raise(py, &e))
     }
 
-    fn targets(&self) -> String {
-        json(&self.router.targets())
+    /// How many reports came for a registration that was gone, or came twice.
+    fn late_reports(&self) -> u64 {
+        self.router.late_reports()
     }
 
-    fn events(&self) -> String {
-        json(&self.router.events())
-    }
-}
-
-/// A health check that is due.
-#[pyclass(frozen, module = "podway")]
-pub(crate) struct Probe {
-    probe: podway::Probe,
-}
-
-#[pymethods]
-impl Probe {
-    /// For `report_probe`.
-    #[getter]
-    fn target_id(&self) -> u64 {
-        self.probe.target.as_u64()
+    fn _targets(&self, py: Python<'_>) -> String {
+        py.detach(|| json(&self.router.targets()))
     }
 
-    /// Where to connect to.
-    #[getter]
-    fn address(&self) -> (String, u16) {
-        (self.probe.address.ip().to_string(), self.probe.address.port())
-    }
-
-    /// HTTP or HTTPS.
-    #[getter]
-    fn protocol(&self) -> &'static str {
-        self.probe.protocol.as_str()
-    }
-
-    /// HTTP1, HTTP2 or GRPC.
-    #[getter]
-    fn protocol_version(&self) -> &'static str {
-        self.probe.version.as_str()
-    }
-
-    /// Path and query.
-    #[getter]
-    fn path(&self) -> &str {
-        &self.probe.path
-    }
-
-    /// The Host header.
-    #[getter]
-    fn host(&self) -> &str {
-        &self.probe.host
-    }
-
-    /// Milliseconds for the whole check.
-    #[getter]
-    fn timeout_ms(&self) -> u64 {
-        self.probe.timeout_ms
-    }
-
-    fn __repr__(&self) -> String {
-        let (protocol, host, path) = (self.protocol().to_lowercase(), &self.probe.host, &self.probe.path);
-        format!("Probe({protocol}://{host}{path}, timeout_ms={})", self.probe.timeout_ms)
+    fn _events(&self, py: Python<'_>) -> String {
+        py.detach(|| json(&self.router.events()))
     }
 }
 
@@ -255,4 +230,36 @@ fn busy(py: Python<'_>) -> PyErr {
 
 fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// What a decision's arguments cost by themselves.
+#[cfg(feature = "bench")]
+#[pyclass(frozen, module = "podway._podway")]
+pub(crate) struct Nothing;
+
+#[cfg(feature = "bench")]
+#[pymethods]
+impl Nothing {
+    #[new]
+    fn new() -> Self {
+        Nothing
+    }
+
+    #[pyo3(signature = (
+        listener, method=None, target=None, host=None, headers=None, peer=None, *, now=None, entropy=None
+    ))]
+    #[allow(clippy::too_many_arguments)] // as `Router::decide`
+    fn decide(
+        &self,
+        listener: u32,
+        method: Option<&str>,
+        target: Option<&str>,
+        host: Option<&str>,
+        headers: Option<&Bound<'_, PyAny>>,
+        peer: Option<&Bound<'_, PyAny>>,
+        now: Option<Moment>,
+        entropy: Option<u64>,
+    ) {
+        std::hint::black_box((listener, method, target, host, headers, peer, now, entropy));
+    }
 }

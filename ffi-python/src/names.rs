@@ -1,0 +1,69 @@
+//! The names of targets as Python strings, made once for each registration: a decision then carries a
+//! pointer, and its attributes give out the same string every time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use podway::{Forward, TargetId};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// What a forward's target is called.
+pub(crate) struct Names {
+    pub(crate) target_group: Option<Py<PyString>>,
+    pub(crate) service: Option<Py<PyString>>,
+    pub(crate) target: Option<Py<PyString>>,
+    pub(crate) address: Py<PyString>,
+}
+
+/// The names of the targets that were chosen since the last reload.
+#[derive(Default)]
+pub(crate) struct Cache {
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// How many reloads there were.
+    epoch: u64,
+    names: HashMap<TargetId, Arc<Names>>,
+}
+
+impl Cache {
+    /// The names of the target of a forward.
+    pub(crate) fn get(&self, py: Python<'_>, router: &podway::Router, forward: &Forward) -> Arc<Names> {
+        let epoch = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(names) = known.names.get(&forward.target) {
+                return names.clone();
+            }
+            known.epoch
+        };
+        let names = Arc::new(names(py, router, forward));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Names that were read before a reload are not kept after it.
+        if known.epoch == epoch {
+            known.names.insert(forward.target, names.clone());
+        }
+        names
+    }
+
+    /// Forgets everything: to be called after a reload, which may rename groups.
+    pub(crate) fn clear(&self) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.epoch += 1;
+        known.names.clear();
+    }
+}
+
+fn names(py: Python<'_>, router: &podway::Router, forward: &Forward) -> Names {
+    let text = |text: String| PyString::new(py, &text).unbind();
+    let (group, target) = (router.group(forward.group), router.target(forward.target));
+    let (target_group, service) = group.map(|g| (g.name, g.service)).unzip();
+    Names {
+        target_group: target_group.map(text),
+        service: service.flatten().map(text),
+        target: target.map(|t| text(t.name())),
+        address: text(forward.address.to_string()),
+    }
+}
