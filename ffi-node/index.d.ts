@@ -50,7 +50,7 @@ export interface LoadOptions {
 /** Reads Kubernetes manifests, or the JSON of `aws elbv2 describe-*`: files, folders, or texts. */
 export function load(input: string | Source | readonly (string | Source)[], options?: LoadOptions): Model
 
-/** A moment. Without one, `performance.now()` and `Date.now()` are taken. */
+/** A moment. Without one, the clocks are read: `process.hrtime` and the system's date, as `now()` tells. */
 export interface Now {
   /** Milliseconds on a clock that never steps back. */
   readonly monoMs: number
@@ -58,21 +58,35 @@ export interface Now {
   readonly unixS: number
 }
 
+/** This moment, on the clocks that are taken where none is given. All threads share them. */
+export function now(): Now
+
+/** A string is taken as UTF-8; bytes are taken as they are. */
+export type Text = string | Uint8Array
+
+/** Pairs in the order received, or an object as `node:http` has it. Names are compared without case. */
+export type Headers =
+  | readonly (readonly [string, Text])[]
+  | Readonly<Record<string, Text | number | readonly Text[] | undefined>>
+
 export interface Request {
   /** Default `GET`. */
-  method?: string
+  method?: Text
   /** Path and query as received. */
-  target: string
+  target: Text
   /** Without it the first `host` among the headers counts. */
-  host?: string
-  /** Pairs in the order received, or an object as `node:http` has it. */
-  headers?: readonly (readonly [string, string])[] | Readonly<Record<string, string | readonly string[]>>
-  /** The client, `address:port`; an IPv6 address in brackets. Default `127.0.0.1:0`. */
-  peer?: string
+  host?: Text
+  headers?: Headers
+  /** The client: `address:port` (an IPv6 address in brackets), or a socket. Default `127.0.0.1:0`. */
+  peer?:
+    | string
+    | { readonly address: string; readonly port: number }
+    | { readonly remoteAddress?: string; readonly remotePort?: number }
 }
 
 /** Where a request goes. A forward owes one `report`. */
-export interface Decision {
+export class Decision {
+  private constructor()
   /** The rule that matched: a number as text, or `default`. */
   readonly priority?: string
   readonly type: 'forward' | 'redirect' | 'fixed-response' | 'error'
@@ -157,25 +171,45 @@ export interface RouterOptions {
   now?: Now
 }
 
-/** A compiled model with the state of its targets. */
+/** A compiled model with the state of its targets. Worker threads can share one: `share` and `join`. */
 export class Router {
   constructor(model: Model | string | object, options?: RouterOptions)
+  /** A token for `Router.join` in another thread of this process, to be sent with `postMessage`. */
+  share(): number
+  /** The router that another thread shares: the same targets, health and requests in flight. */
+  static join(token: number): Router
   /** The id of a listener; throws `E_NOT_FOUND`. Valid across reloads. */
   listener(loadBalancer: string, port: number): number
   listeners(): ListenerInfo[]
   /** Decides where a request goes. */
   decide(listener: number, request: Request, options?: { now?: Now; entropy?: bigint | number }): Decision
+  /** Decides many requests in one call: what takes the time of a single one is mostly the crossing. */
+  decideMany(listener: number, requests: readonly Request[]): Decision[]
   /** Settles a forward: owed exactly once for each. */
   report(decision: Decision, outcome?: Outcome, options?: { status?: number; now?: Now }): void
+  /** For stickiness of type `app_cookie`: given the headers of the request and the names of the cookies that
+   * the target's response sets, the values of the Set-Cookie headers that the load balancer adds. */
+  appCookie(
+    decision: Decision,
+    headers: Headers,
+    names: Iterable<string>,
+    options?: { now?: Now; entropy?: bigint | number }
+  ): string[]
+  /** The authentication action that a decision asks for, as the model has it. */
+  authentication(listener: number, decision: Decision): Record<string, unknown> | undefined
   /** The probes that are due, and the moment (`monoMs`) to poll again. */
   poll(options?: { now?: Now }): { probes: Probe[]; next?: number }
   /** Takes a probe's result: a status, `timed-out` or `failed`. */
   reportProbe(targetId: string, result: number | 'timed-out' | 'failed', options?: { now?: Now }): void
   /** Swaps a model in; a failure leaves everything as it was. */
   reload(model: Model | string | object, options?: { now?: Now }): void
+  /** Replaces the keys of cookies, each 32 bytes: the first seals, the others still open what they sealed. */
+  setCookieKeys(keys: Iterable<Uint8Array>): void
   /** The id of a target by its group's name and `id:port`; throws `E_NOT_FOUND`. */
   findTarget(targetGroup: string, target: string): string
   setTargetHealth(targetId: string, state: TargetState, options?: { now?: Now }): void
+  /** How many reports came for a registration that was gone, or came twice. */
+  lateReports(): number
   /** All targets, draining ones included. */
   targets(): TargetInfo[]
   /** Changes of health since the last call. */

@@ -2,7 +2,9 @@
 // The package: classes, clock and randomness of JavaScript around the native verbs.
 
 const { randomBytes } = require('node:crypto')
-const native = require('./podway.node')
+const native = require('./native.js')
+
+native.startClock(Number(process.hrtime.bigint()) / 1e6)
 
 /** An error of podway: `code` is stable, `file`, `line` and `column` tell where. */
 class PodwayError extends Error {
@@ -17,24 +19,32 @@ class PodwayError extends Error {
   }
 }
 
-/** Runs `call`; what the native half throws as JSON becomes a PodwayError. */
+/** What the native half throws as JSON is a PodwayError; anything else is about a type. */
+function translated(error) {
+  if (!(error instanceof Error) || error instanceof PodwayError) {
+    return error
+  }
+  if (error.message.startsWith('{"podway":')) {
+    return new PodwayError(JSON.parse(error.message))
+  }
+  return error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError
+    ? error
+    : new TypeError(error.message, { cause: error })
+}
+
+/** Runs `call`, and throws what it throws in our words. */
 function told(call) {
   try {
     return call()
   } catch (error) {
-    if (error instanceof Error && error.message.startsWith('{"podway":')) {
-      throw new PodwayError(JSON.parse(error.message))
-    }
-    if (error instanceof Error) {
-      throw new TypeError(error.message, { cause: error })
-    }
-    throw error
+    throw translated(error)
   }
 }
 
+/** The moment that was given; NaN lets the native half read the clocks. */
 function clock(now) {
   if (now === undefined) {
-    return [performance.now(), Date.now() / 1000]
+    return [NaN, NaN]
   }
   if (typeof now?.monoMs !== 'number' || typeof now?.unixS !== 'number') {
     throw new TypeError('now is { monoMs, unixS }, both numbers')
@@ -94,17 +104,128 @@ function load(input, { clusterName = 'local', nodes = 3, skipBroken = false } = 
   return new Model(json, JSON.parse(diagnostics))
 }
 
-const PEER = /^(?:\[(.+)\]|([^:]+)):(\d+)$/
+/** This moment on the clocks that are taken where none is given. */
+function now() {
+  const [monoMs, unixS] = native.clock()
+  return { monoMs, unixS }
+}
+
+const TYPES = ['forward', 'redirect', 'fixed-response', 'error']
+const OUTCOMES = ['response', 'connect-failed', 'timed-out', 'closed', 'cancelled']
+const NO_COOKIES = Object.freeze([])
+const NO_TEXTS = []
+const NO_NAMES = []
+
+// A decision as the native half writes it: the places of its numbers.
+const KIND = 0, MATCHED = 1, PRIORITY = 2, STATUS = 3, REASON = 4, AUTHENTICATE = 5, STICKINESS = 6, FAIL_OPEN = 7
+const LOW = 8, HIGH = 9, GROUP = 10, TEXTS = 11, EPOCH = 12, NUMBERS = 13
+
+/** Where a request goes: plain data, and in private what `report` needs. */
+class Decision {
+  #flags
+  #low
+  #high
+  #group
+  #number
+
+  constructor(numbers, at, names, texts, words) {
+    const kind = numbers[at + KIND]
+    const matched = numbers[at + MATCHED]
+    this.#flags = kind | (matched << 2) | (numbers[at + FAIL_OPEN] << 4) | (numbers[at + STICKINESS] << 8)
+    this.#low = numbers[at + LOW]
+    this.#high = numbers[at + HIGH]
+    this.#group = numbers[at + GROUP]
+    this.#number = numbers[at + PRIORITY]
+    this.type = TYPES[kind]
+    this.priority = matched === 1 ? String(this.#number) : matched === 2 ? 'default' : undefined
+    if (kind === 0) {
+      this.status = undefined
+      this.reason = undefined
+      this.failOpen = numbers[at + FAIL_OPEN] === 1
+      this.stickiness = words[numbers[at + STICKINESS]]
+    } else {
+      this.status = numbers[at + STATUS]
+      this.reason = kind === 3 ? words[numbers[at + REASON]] : undefined
+      this.failOpen = undefined
+      this.stickiness = undefined
+    }
+    this.targetGroup = names[0]
+    this.service = names[1]
+    this.target = names[2]
+    this.address = names[3]
+    this.authenticate = numbers[at + AUTHENTICATE] === 0 ? undefined : words[numbers[at + AUTHENTICATE]]
+    this.location = texts[0]
+    this.body = texts[1]
+    this.contentType = texts[2]
+    this.uri = texts[3]
+    this.host = texts[4]
+    this.setCookies = texts.length > 5 ? texts.slice(5) : NO_COOKIES
+  }
+
+  static report(decision, report, outcome, status, monoMs, unixS) {
+    if (monoMs === undefined) {
+      report(decision.#flags, decision.#low, decision.#high, decision.#group, outcome, status)
+    } else {
+      report(decision.#flags, decision.#low, decision.#high, decision.#group, outcome, status, monoMs, unixS)
+    }
+  }
+
+  static appCookie(decision, appCookie, lines, names, monoMs, unixS, entropy) {
+    appCookie(decision.#flags, decision.#low, decision.#high, decision.#group, lines, names, monoMs, unixS, entropy)
+  }
+
+  static authentication(decision, router, listener) {
+    return router.authentication(listener, (decision.#flags >> 2) & 3, decision.#number)
+  }
+}
 
 /** A compiled model with the state of its targets. */
 class Router {
   #native
-  #entropy = randomBytes(8).readBigUInt64LE()
+  #functions
+  /** Of one decision, written by the native half; in a buffer, so that it does not move. */
+  #numbers = new Uint32Array(new ArrayBuffer(NUMBERS * 4))
+  #many = new Uint32Array(0)
+  #lengths = new Uint32Array(0)
+  /** What forwards are called, by the slot of the target, since the last reload. */
+  #names = []
+  #words
+  /** Whether decisions look at headers, at which, and at which where the host is among them. */
+  #looks
+  #reads
+  #readsWithHost
+  #epoch
 
   constructor(model, { options, cookieKey = randomBytes(32), now } = {}) {
-    const [monoMs, unixS] = clock(now)
-    const text = Model.from(model).toString()
-    this.#native = told(() => new native.NativeRouter(text, snake(options), cookieKey, monoMs, unixS))
+    if (model instanceof native.NativeRouter) {
+      this.#native = model
+    } else {
+      const [monoMs, unixS] = clock(now)
+      const text = Model.from(model).toString()
+      this.#native = told(() => new native.NativeRouter(text, snake(options), cookieKey, monoMs, unixS))
+    }
+    this.#functions = this.#native.functions(this.#numbers)
+    this.#words = this.#native.words()
+    this.#refresh()
+  }
+
+  /** The router that another thread shares. */
+  static join(token) {
+    return new Router(told(() => native.NativeRouter.join(token)))
+  }
+
+  share() {
+    return this.#native.share()
+  }
+
+  /** To be called when another epoch shows: a reload, of this thread or of another one. */
+  #refresh() {
+    this.#epoch = this.#native.epoch()
+    this.#names = []
+    const names = this.#native.headerNames()
+    this.#looks = names.length > 0
+    this.#reads = new Map(names.map((name) => [name, name]))
+    this.#readsWithHost = new Map([...names, 'host'].map((name) => [name, name]))
   }
 
   listener(loadBalancer, port) {
@@ -115,31 +236,172 @@ class Router {
     return camel(JSON.parse(this.#native.listeners()))
   }
 
-  decide(listener, request, { now, entropy } = {}) {
-    const [monoMs, unixS] = clock(now)
-    const { method = 'GET', target, host, headers = [], peer = '127.0.0.1:0' } = request
-    const flat = []
-    const pairs = Array.isArray(headers) ? headers : Object.entries(headers)
-    for (const [name, value] of pairs) {
-      for (const line of Array.isArray(value) ? value : [value]) {
-        flat.push(name, String(line))
+  decide(listener, request, options) {
+    const { method = 'GET', target, host, headers, peer } = request
+    const lines = headers === undefined ? undefined : this.#lines(headers, host)
+    const numbers = this.#numbers
+    try {
+      if (lines === undefined && peer === undefined && options === undefined) {
+        this.#functions.decide(listener, method, target, host)
+      } else {
+        const at = options?.now
+        const [monoMs, unixS] = at === undefined ? NO_TIME : clock(at)
+        const entropy = options?.entropy === undefined ? undefined : BigInt(options.entropy)
+        this.#functions.decide(listener, method, target, host, lines, peerText(peer), monoMs, unixS, entropy)
       }
+    } catch (error) {
+      throw translated(error)
     }
-    const parts = PEER.exec(peer)
-    if (parts === null) {
-      throw new TypeError('peer is `address:port`')
+    if (numbers[EPOCH] !== this.#epoch) {
+      return this.#again(listener, request, options)
     }
-    const drawn = entropy === undefined ? (this.#entropy = BigInt.asUintN(64, this.#entropy + 1n)) : BigInt(entropy)
-    return told(() =>
-      this.#native.decide(
-        listener, method, target, host, flat, parts[1] ?? parts[2], Number(parts[3]), monoMs, unixS, drawn
-      )
-    )
+    return this.#decision(numbers, 0)
   }
 
-  report(decision, outcome = 'response', { status = 200, now } = {}) {
+  /** Decides once more after a reload by another thread: it may look at other headers now. */
+  #again(listener, request, options) {
+    const stale = this.#decision(this.#numbers, 0)
+    this.report(stale, 'cancelled')
+    this.#refresh()
+    return this.decide(listener, request, options)
+  }
+
+  #decision(numbers, at) {
+    let names = NO_NAMES
+    if (numbers[at + KIND] === 0) {
+      const low = numbers[at + LOW]
+      const high = numbers[at + HIGH]
+      names = this.#names[low]
+      if (names === undefined || names[4] !== high) {
+        names = this.#native.names(low, high, numbers[at + GROUP]).map((name) => name ?? undefined)
+        names.push(high)
+        this.#names[low] = names
+      }
+    }
+    const texts = numbers[at + TEXTS] === 0 ? NO_TEXTS : this.#functions.texts()
+    const words = this.#words
+    if (numbers[at + REASON] >= words.length || numbers[at + STICKINESS] >= words.length
+      || numbers[at + AUTHENTICATE] >= words.length) {
+      this.#words = this.#native.words()
+    }
+    return new Decision(numbers, at, names, texts, this.#words)
+  }
+
+  /** The lines that a decision may look at; undefined where it looks at none. */
+  #lines(headers, host) {
+    const reads = host === undefined ? this.#readsWithHost : this.#reads
+    if (host !== undefined && !this.#looks && typeof headers === 'object') {
+      return undefined
+    }
+    return flat(headers, reads)
+  }
+
+  decideMany(listener, requests) {
+    const count = requests.length
+    if (this.#lengths.length < count * 3) {
+      this.#lengths = new Uint32Array(count * 3)
+      this.#many = new Uint32Array(1 + count * NUMBERS)
+    }
+    const simple = count > 0 && this.#pack(requests)
+    const decisions = new Array(count)
+    if (simple === false) {
+      for (let i = 0; i < count; i++) {
+        decisions[i] = this.decide(listener, requests[i])
+      }
+      return decisions
+    }
+    const numbers = this.#many
+    const lengths = this.#lengths.subarray(0, count * 3)
+    for (let first = 0; first < count;) {
+      try {
+        this.#functions.decideMany(numbers, listener, simple, lengths, first)
+      } catch (error) {
+        throw translated(error)
+      }
+      const stopped = numbers[0]
+      if (stopped === NONE) {
+        for (let i = first; i < count; i++) {
+          decisions[i] = this.decide(listener, requests[i])
+        }
+        return decisions
+      }
+      if (numbers[1 + first * NUMBERS + EPOCH] !== this.#epoch) {
+        this.#refresh()
+      }
+      for (; first < stopped; first++) {
+        decisions[first] = this.#decision(numbers, 1 + first * NUMBERS)
+      }
+    }
+    return decisions
+  }
+
+  /** All text of plain requests in one string; false where a request is not plain. */
+  #pack(requests) {
+    const lengths = this.#lengths
+    let text = ''
+    let at = 0
+    for (const request of requests) {
+      const { method = 'GET', target, host, headers, peer } = request
+      if (typeof method !== 'string' || typeof target !== 'string' || peer !== undefined
+        || (headers !== undefined && (host === undefined || this.#looks))) {
+        return false
+      }
+      lengths[at] = method.length
+      lengths[at + 1] = target.length
+      if (host === undefined) {
+        lengths[at + 2] = NONE
+        text += method + target
+      } else if (typeof host === 'string') {
+        lengths[at + 2] = host.length
+        text += method + target + host
+      } else {
+        return false
+      }
+      at += 3
+    }
+    return text
+  }
+
+  report(decision, outcome = 'response', options) {
+    const number = OUTCOMES.indexOf(outcome)
+    if (!(decision instanceof Decision)) {
+      throw new TypeError('report takes a decision')
+    }
+    try {
+      if (options === undefined) {
+        Decision.report(decision, this.#functions.report, number, 200)
+        return
+      }
+      const { status = 200, now } = options
+      const [monoMs, unixS] = now === undefined ? [] : clock(now)
+      Decision.report(decision, this.#functions.report, number, status, monoMs, unixS)
+    } catch (error) {
+      throw translated(error)
+    }
+  }
+
+  appCookie(decision, headers, names, { now, entropy } = {}) {
+    if (!(decision instanceof Decision)) {
+      throw new TypeError('appCookie takes a decision')
+    }
     const [monoMs, unixS] = clock(now)
-    told(() => this.#native.report(decision.handle, outcome, status, monoMs, unixS))
+    return told(() => {
+      const drawn = entropy === undefined ? undefined : BigInt(entropy)
+      const lines = flat(headers, APP_COOKIE_READS)
+      Decision.appCookie(decision, this.#functions.appCookie, lines, Array.from(names), monoMs, unixS, drawn)
+      return this.#functions.texts().slice(5)
+    })
+  }
+
+  authentication(listener, decision) {
+    if (!(decision instanceof Decision)) {
+      throw new TypeError('authentication takes a decision')
+    }
+    if (decision.authenticate === undefined) {
+      return undefined
+    }
+    const text = told(() => Decision.authentication(decision, this.#native, listener))
+    return text === null ? undefined : JSON.parse(text)
   }
 
   poll({ now } = {}) {
@@ -157,6 +419,11 @@ class Router {
   reload(model, { now } = {}) {
     const [monoMs, unixS] = clock(now)
     told(() => this.#native.reload(Model.from(model).toString(), monoMs, unixS))
+    this.#refresh()
+  }
+
+  setCookieKeys(keys) {
+    told(() => this.#native.setCookieKeys(Array.from(keys)))
   }
 
   findTarget(targetGroup, target) {
@@ -168,6 +435,10 @@ class Router {
     told(() => this.#native.setTargetHealth(targetId, state, monoMs, unixS))
   }
 
+  lateReports() {
+    return this.#native.lateReports()
+  }
+
   targets() {
     return camel(JSON.parse(this.#native.targets()))
   }
@@ -177,7 +448,87 @@ class Router {
   }
 }
 
+const NONE = 2 ** 32 - 1
+const NO_TIME = [undefined, undefined]
+
+// What the AWSALBAPP cookies depend on.
+const APP_COOKIE_READS = new Map(['cookie', 'origin', 'user-agent'].map((name) => [name, name]))
+
+/** The lines of `headers` whose names are in `reads`, flat: name, value, name, value. */
+function flat(headers, reads) {
+  const lines = []
+  if (Array.isArray(headers)) {
+    for (const pair of headers) {
+      if (!Array.isArray(pair) || pair.length !== 2) {
+        throw new TypeError('headers are pairs of name and value, or an object')
+      }
+      const name = read(pair[0], reads)
+      if (name !== undefined) {
+        lines.push(name, checked(pair[1]))
+      }
+    }
+  } else if (typeof headers === 'object' && headers !== null) {
+    for (const given in headers) {
+      const name = read(given, reads)
+      if (name === undefined) {
+        continue
+      }
+      const value = headers[given]
+      if (Array.isArray(value)) {
+        for (const line of value) {
+          lines.push(name, checked(line))
+        }
+      } else if (value !== undefined) {
+        lines.push(name, checked(value))
+      }
+    }
+  } else {
+    throw new TypeError('headers are pairs of name and value, or an object')
+  }
+  return lines
+}
+
+/** The lower-case name, if it is one of `reads`. Names of another spelling are kept beside them, up to a point. */
+function read(given, reads) {
+  const known = reads.get(given)
+  if (known !== undefined) {
+    return known === '' ? undefined : known
+  }
+  const lower = reads.get(String(given).toLowerCase()) ?? ''
+  if (reads.size < 500) {
+    reads.set(given, lower)
+  }
+  return lower === '' ? undefined : lower
+}
+
+function checked(value) {
+  if (typeof value === 'string' || value instanceof Uint8Array) {
+    return value
+  }
+  if (typeof value === 'number') {
+    return String(value)
+  }
+  throw new TypeError('a header value is a string or a Uint8Array')
+}
+
+/** `address:port`, also of a socket. */
+function peerText(peer) {
+  if (peer === undefined || typeof peer === 'string') {
+    return peer
+  }
+  // A socket has a method of the name `address`.
+  const address = peer?.remoteAddress ?? peer?.address
+  const port = peer?.remotePort ?? peer?.port
+  if (typeof address !== 'string' || typeof port !== 'number') {
+    throw new TypeError('peer is `address:port`, { address, port } or a socket')
+  }
+  const bare = address.split('%', 1)[0]
+  return bare.includes(':') ? `[${bare}]:${port}` : `${bare}:${port}`
+}
+
+module.exports.Decision = Decision
 module.exports.Model = Model
 module.exports.Router = Router
 module.exports.PodwayError = PodwayError
 module.exports.load = load
+module.exports.now = now

@@ -1,4 +1,4 @@
-// ECMAScript modules get the same classes: one implementation, two doors.
 import podway from './index.js'
 
-export const { Model, Router, PodwayError, load } = podway
+export const { Decision, load, Model, now, PodwayError, Router } = podway
+export default podway

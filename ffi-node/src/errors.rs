@@ -2,8 +2,8 @@
 
 use podway::{Code, Diagnostic, Error};
 
-/// An error of the library.
-pub(crate) fn raise(error: &Error) -> napi::Error {
+/// An error as the JSON that `index.js` takes apart.
+pub(crate) fn told(error: &Error) -> String {
     let first = error.diagnostics().first();
     let location = first.and_then(|d| d.location.as_ref());
     let told = serde_json::json!({
@@ -14,10 +14,25 @@ pub(crate) fn raise(error: &Error) -> napi::Error {
         "column": location.map(|l| l.column),
         "diagnostics": error.diagnostics(),
     });
-    napi::Error::from_reason(told.to_string())
+    told.to_string()
+}
+
+/// An error of the library.
+pub(crate) fn raise(error: &Error) -> napi::Error {
+    napi::Error::from_reason(told(error))
 }
 
 /// An error about an argument of a call.
 pub(crate) fn argument(code: Code, message: String) -> napi::Error {
-    raise(&Error::from(Diagnostic::error(code, message)))
+    raise(&argument_error(code, message))
+}
+
+/// The same, for the calls below napi-rs.
+pub(crate) fn argument_error(code: Code, message: String) -> Error {
+    Error::from(Diagnostic::error(code, message))
+}
+
+/// A defect of the library.
+pub(crate) fn defect() -> Error {
+    argument_error(Code::E_INTERNAL, "the library failed; please report it".to_owned())
 }

@@ -1,7 +1,12 @@
 //! The native half of the npm package `podway`: verbs with everything given, flat arguments, JSON for what
 //! is not called per request. `index.js` puts clock, randomness and classes of JavaScript around it.
 
+pub mod clock;
+#[cfg(feature = "command")]
+pub mod command;
 mod errors;
+mod hot;
+mod raw;
 mod router;
 
 use napi::Result;
@@ -45,4 +50,11 @@ pub fn load(
 #[napi]
 pub fn parse_model(json: String) -> Result<String> {
     Model::from_json(&json).map(|model| model.to_json()).map_err(|e| raise(&e))
+}
+
+/// What a decision's arguments cost by themselves, the way napi-rs takes them.
+#[cfg(feature = "bench")]
+#[napi]
+pub fn nothing(listener: u32, method: String, target: String, host: Option<String>) {
+    std::hint::black_box((listener, method, target, host));
 }

@@ -1,56 +1,29 @@
-//! The router's verbs. A decision crosses once in each direction: flat arguments in, one object out.
+//! The router's verbs that are not called per request: JSON for what is more than a number or a text.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-use napi::Result;
-use napi::bindgen_prelude::{BigInt, Uint8Array};
+use napi::bindgen_prelude::{Uint8Array, Uint32Array};
+use napi::{Env, Result, Unknown};
 use napi_derive::napi;
-use podway::model::{Model, TargetHealth, TargetHealthState};
+use podway::model::{Model, Priority, TargetHealth, TargetHealthState};
 use podway::{
-    Code, Decision, KeyRing, ListenerId, Now, Options, Outcome, Output, ProbeResult, Request, TargetId,
+    Authenticate, Code, Decision, GroupId, KeyRing, ListenerId, Options, ProbeResult, TargetId, Verdict,
 };
 
+use crate::clock::moment;
 use crate::errors::{argument, raise};
+use crate::hot::{Hot, Shared, functions, words};
+use crate::raw::{Numbers, object, value_of};
 
 /// A compiled model with the state of its targets.
 #[napi]
 pub struct NativeRouter {
-    router: podway::Router,
-    /// Decisions are made on one thread of a Node process at a time; worker threads have their own router.
-    output: Mutex<Output>,
+    shared: Arc<Shared>,
 }
 
-/// A decision in words; what does not belong to its type is left out.
-#[napi(object, object_from_js = false)]
-pub struct NativeDecision {
-    pub priority: Option<String>,
-    pub r#type: String,
-    pub status: Option<u16>,
-    pub reason: Option<String>,
-    pub target_group: Option<String>,
-    pub service: Option<String>,
-    pub target: Option<String>,
-    pub address: Option<String>,
-    pub fail_open: Option<bool>,
-    pub stickiness: Option<String>,
-    pub authenticate: Option<String>,
-    pub location: Option<String>,
-    pub body: Option<String>,
-    pub content_type: Option<String>,
-    pub uri: Option<String>,
-    pub host: Option<String>,
-    pub set_cookies: Vec<String>,
-    /// What `report` needs: group, target, and the target's address.
-    pub handle: Option<NativeHandle>,
-}
-
-/// A forward that is not reported yet.
-#[napi]
-#[derive(Clone)]
-pub struct NativeHandle {
-    decision: Decision,
-}
+/// Routers that other threads may join, by number. A router leaves when its last thread drops it.
+static ROUTERS: LazyLock<Mutex<Vec<Weak<Shared>>>> = LazyLock::new(Mutex::default);
 
 /// A health check that is due.
 #[napi(object, object_from_js = false)]
@@ -64,21 +37,10 @@ pub struct NativeProbe {
     pub timeout_ms: f64,
 }
 
-fn moment(mono_ms: f64, unix_s: f64) -> Now {
-    // Numbers of JavaScript are doubles; what is negative or no number is the beginning of time.
-    Now { mono_ms: mono_ms as u64, unix_s: unix_s as u64 }
-}
-
 fn target_id(text: &str) -> Result<TargetId> {
     text.parse()
         .map(TargetId::from_u64)
         .map_err(|_| argument(Code::E_ARGUMENT, format!("`{text}` is not a target id")))
-}
-
-fn peer(address: &str, port: u16) -> Result<SocketAddr> {
-    let ip: std::result::Result<IpAddr, _> = address.parse();
-    ip.map(|ip| SocketAddr::new(ip, port))
-        .map_err(|_| argument(Code::E_ARGUMENT, format!("`{address}` is not an IP address")))
 }
 
 #[napi]
@@ -91,12 +53,81 @@ impl NativeRouter {
             podway::Router::new(&model, options, KeyRing::from_secret(&key)?, moment(mono_ms, unix_s))
         };
         let router = made().map_err(|e| raise(&e))?;
-        Ok(NativeRouter { router, output: Mutex::new(Output::new()) })
+        Ok(NativeRouter { shared: Arc::new(Shared { router, epoch: AtomicU32::new(0) }) })
+    }
+
+    /// A number that `join` of another thread takes.
+    #[napi]
+    pub fn share(&self) -> u32 {
+        let mut routers = ROUTERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = Arc::downgrade(&self.shared);
+        let known = routers.iter().position(|router| router.ptr_eq(&ours));
+        let free = || routers.iter().position(|router| router.strong_count() == 0);
+        match known.or_else(free) {
+            Some(number) => {
+                if let Some(place) = routers.get_mut(number) {
+                    *place = ours;
+                }
+                number as u32
+            }
+            None => {
+                routers.push(ours);
+                (routers.len() - 1) as u32
+            }
+        }
+    }
+
+    /// The router of another thread.
+    #[napi(factory)]
+    pub fn join(number: u32) -> Result<Self> {
+        let routers = ROUTERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = routers.get(number as usize).and_then(Weak::upgrade);
+        shared
+            .map(|shared| NativeRouter { shared })
+            .ok_or_else(|| argument(Code::E_NOT_FOUND, "the router that was shared is gone".to_owned()))
+    }
+
+    /// The verbs that are called per request, as functions that write what was decided to `numbers`.
+    #[napi]
+    pub fn functions<'env>(&self, env: &'env Env, mut numbers: Uint32Array) -> Result<Unknown<'env>> {
+        let hot = Hot::new(self.shared.clone(), Numbers::new(&mut numbers)?);
+        let functions = functions(env.raw(), &hot)?;
+        object(env, &functions, value_of(env, numbers)?)
+    }
+
+    /// The words that stand behind numbers of decisions.
+    #[napi]
+    pub fn words(&self) -> Vec<&'static str> {
+        words()
+    }
+
+    /// How often the router was reloaded.
+    #[napi]
+    pub fn epoch(&self) -> u32 {
+        self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    /// The headers that a decision may look at, in lower case.
+    #[napi]
+    pub fn header_names(&self) -> Vec<String> {
+        self.shared.router.header_names()
+    }
+
+    /// What a forward is called: target group, service, target, address.
+    #[napi]
+    pub fn names(&self, low: u32, high: u32, group: u32) -> Vec<Option<String>> {
+        let (group, target) = (
+            self.shared.router.group(GroupId::from_u32(group)),
+            self.shared.router.target(TargetId::from_u64(u64::from(high) << 32 | u64::from(low))),
+        );
+        let (name, service) = group.map(|g| (g.name, g.service)).unzip();
+        let address = target.as_ref().and_then(|t| t.address).map(|a| a.to_string());
+        vec![name, service.flatten(), target.map(|t| t.name()), address]
     }
 
     #[napi]
     pub fn listener(&self, load_balancer: String, port: u16) -> Result<u32> {
-        self.router.listener(&load_balancer, port).map(ListenerId::as_u32).ok_or_else(|| {
+        self.shared.router.listener(&load_balancer, port).map(ListenerId::as_u32).ok_or_else(|| {
             let message = format!("load balancer `{load_balancer}` has no listener on port {port}");
             argument(Code::E_NOT_FOUND, message)
         })
@@ -104,80 +135,14 @@ impl NativeRouter {
 
     #[napi]
     pub fn listeners(&self) -> String {
-        json(&self.router.listeners())
-    }
-
-    /// `headers` is flat: name, value, name, value.
-    #[napi]
-    #[allow(clippy::too_many_arguments)] // one crossing, flat arguments
-    pub fn decide(
-        &self,
-        listener: u32,
-        method: String,
-        target: String,
-        host: Option<String>,
-        headers: Vec<String>,
-        peer_address: String,
-        peer_port: u16,
-        mono_ms: f64,
-        unix_s: f64,
-        entropy: BigInt,
-    ) -> Result<NativeDecision> {
-        let (pairs, _) = headers.as_chunks::<2>();
-        let lines: Vec<(&str, &str)> = pairs.iter().map(|[n, v]| (n.as_str(), v.as_str())).collect();
-        let mut request = Request::new(&method, &target, peer(&peer_address, peer_port)?).headers(&lines);
-        if let Some(host) = &host {
-            request = request.host(host);
-        }
-        let (_, entropy, _) = entropy.get_u64();
-        let mut output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = moment(mono_ms, unix_s);
-        let decision =
-            self.router.decide(ListenerId::from_u32(listener), &request, now, entropy, &mut output);
-        let d = self.router.describe(&decision, &output);
-        let text = |t: Option<&str>| t.map(str::to_owned);
-        Ok(NativeDecision {
-            priority: d.priority.map(|p| p.to_string()),
-            r#type: d.kind.to_owned(),
-            status: d.status,
-            reason: text(d.reason),
-            target_group: d.target_group,
-            service: d.service,
-            target: d.target,
-            address: d.address.map(|a| a.to_string()),
-            fail_open: d.fail_open,
-            stickiness: text(d.stickiness),
-            authenticate: text(d.authenticate),
-            location: text(d.location),
-            body: d.body.map(|b| String::from_utf8_lossy(b).into_owned()),
-            content_type: text(d.content_type),
-            uri: text(d.uri),
-            host: text(d.host),
-            set_cookies: d.set_cookies.into_iter().map(str::to_owned).collect(),
-            handle: Some(NativeHandle { decision }),
-        })
-    }
-
-    #[napi]
-    pub fn report(
-        &self,
-        handle: &NativeHandle,
-        outcome: String,
-        status: u16,
-        mono_ms: f64,
-        unix_s: f64,
-    ) -> Result<()> {
-        let outcome = Outcome::from_name(&outcome, status)
-            .ok_or_else(|| argument(Code::E_ARGUMENT, format!("there is no outcome `{outcome}`")))?;
-        self.router.report(&handle.decision, outcome, moment(mono_ms, unix_s));
-        Ok(())
+        json(&self.shared.router.listeners())
     }
 
     /// The milliseconds at which to poll again; -1 for never.
     #[napi]
     pub fn poll(&self, mono_ms: f64, unix_s: f64) -> (Vec<NativeProbe>, f64) {
         let mut probes = Vec::new();
-        let next = self.router.poll(moment(mono_ms, unix_s), &mut probes);
+        let next = self.shared.router.poll(moment(mono_ms, unix_s), &mut probes);
         let probes = probes
             .into_iter()
             .map(|p| NativeProbe {
@@ -204,21 +169,48 @@ impl NativeRouter {
     ) -> Result<()> {
         let result = ProbeResult::from_name(&result, status)
             .ok_or_else(|| argument(Code::E_ARGUMENT, format!("there is no probe result `{result}`")))?;
-        self.router.report_probe(target_id(&target)?, &result, moment(mono_ms, unix_s));
+        self.shared.router.report_probe(target_id(&target)?, &result, moment(mono_ms, unix_s));
         Ok(())
     }
 
     #[napi]
     pub fn reload(&self, model: String, mono_ms: f64, unix_s: f64) -> Result<()> {
         let model = Model::from_json(&model).map_err(|e| raise(&e))?;
-        self.router.reload(&model, moment(mono_ms, unix_s)).map_err(|e| raise(&e))
+        self.shared.router.reload(&model, moment(mono_ms, unix_s)).map_err(|e| raise(&e))?;
+        self.shared.epoch.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    #[napi]
+    pub fn set_cookie_keys(&self, keys: Vec<Uint8Array>) -> Result<()> {
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
+        self.shared.router.set_keys(KeyRing::from_secrets(&keys).map_err(|e| raise(&e))?);
+        Ok(())
+    }
+
+    /// The authentication of a rule: the JSON of an ELBv2 action.
+    #[napi]
+    pub fn authentication(&self, listener: u32, matched: u32, number: u32) -> Option<String> {
+        let decision = Decision {
+            priority: Some(if matched == 1 { Priority::Rule(number) } else { Priority::Default }),
+            // Any will do: the model says which.
+            authenticate: Some(Authenticate::Oidc),
+            verdict: Verdict::Redirect { status: 302 },
+        };
+        let action = self.shared.router.authentication(ListenerId::from_u32(listener), &decision);
+        action.map(|action| json(&action))
+    }
+
+    #[napi]
+    pub fn late_reports(&self) -> f64 {
+        self.shared.router.late_reports() as f64
     }
 
     #[napi]
     pub fn find_target(&self, target_group: String, target: String) -> Result<String> {
-        self.router.find_target(&target_group, &target).map(|id| id.as_u64().to_string()).ok_or_else(|| {
-            argument(Code::E_NOT_FOUND, format!("target group `{target_group}` has no target `{target}`"))
-        })
+        self.shared.router.find_target(&target_group, &target).map(|id| id.as_u64().to_string()).ok_or_else(
+            || argument(Code::E_NOT_FOUND, format!("target group `{target_group}` has no target `{target}`")),
+        )
     }
 
     #[napi]
@@ -226,19 +218,20 @@ impl NativeRouter {
         let state = TargetHealthState::from_name(&state)
             .ok_or_else(|| argument(Code::E_ARGUMENT, format!("there is no target state `{state}`")))?;
         let health = TargetHealth { state, ..TargetHealth::default() };
-        self.router
+        self.shared
+            .router
             .set_target_health(target_id(&target)?, health, moment(mono_ms, unix_s))
             .map_err(|e| raise(&e))
     }
 
     #[napi]
     pub fn targets(&self) -> String {
-        json(&self.router.targets())
+        json(&self.shared.router.targets())
     }
 
     #[napi]
     pub fn events(&self) -> String {
-        json(&self.router.events())
+        json(&self.shared.router.events())
     }
 }
 

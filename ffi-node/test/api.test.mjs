@@ -63,7 +63,17 @@ test('wrong use is an error of the language', () => {
   assert.throws(() => router.listener('nobody', 1), { code: 'E_NOT_FOUND' })
   assert.throws(() => router.listener(null, 443), TypeError)
   assert.throws(() => router.decide(https, { target: 7 }), TypeError)
-  assert.throws(() => router.decide(https, { target: '/', peer: 'x' }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/', peer: 'x' }), { code: 'E_ARGUMENT' })
+  assert.throws(() => router.decide(https, { target: '/', peer: 7 }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/', headers: 7 }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/', headers: [['host']] }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/', headers: { host: {} } }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/', host: 7 }), TypeError)
+  assert.throws(() => router.decide(https, undefined), TypeError)
+  assert.throws(() => router.decideMany(https, [{ target: 7 }]), TypeError)
+  assert.throws(() => Router.join(4711), { code: 'E_NOT_FOUND' })
+  assert.throws(() => router.setCookieKeys([new Uint8Array(3)]), { code: 'E_COOKIE_KEY' })
+  assert.throws(() => router.report(router.decide(https, { target: '/' }), 'fine'), { code: 'E_ARGUMENT' })
   assert.throws(() => router.decide(https, { target: '/', peer: 'x:1' }), { code: 'E_ARGUMENT' })
   assert.throws(() => router.decide('x', { target: '/' }), TypeError)
   assert.throws(() => router.report({}, 'response'), TypeError)
@@ -75,4 +85,83 @@ test('wrong use is an error of the language', () => {
   assert.equal(router.decide(https, { target: '/' + 'a'.repeat(1 << 20) }).type, 'forward', 'huge, and plain')
   assert.equal(router.decide(https, { target: '/%41' + 'a'.repeat(1 << 20) }).reason, 'BadUri')
   assert.equal(router.decide(https, { target: '/\ud800\u0000' }).type, 'forward')
+})
+
+test('bytes, sockets and headers as node:http has them', () => {
+  const router = new Router(load(demo))
+  const https = router.listener('target-type-ip', 443)
+  const bytes = router.decide(https, { method: Buffer.from('GET'), target: Buffer.from('/app1/\xff', 'latin1'), host: Buffer.from('x') })
+  assert.equal(bytes.priority, '1')
+  const socket = { remoteAddress: 'fe80::1%eth0', remotePort: 4000 }
+  const request = { target: '/app2/', headers: { Host: 'x.example.com', accept: ['a', 'b'], cookie: undefined }, peer: socket }
+  assert.equal(router.decide(https, request, { entropy: 7 }).priority, '2')
+  const redirect = router.decide(router.listener('target-type-ip', 80), { target: '/', headers: [['HOST', 'y.example.com']] })
+  assert.equal(redirect.location, 'https://y.example.com:443/')
+})
+
+test('many at once decide as one by one', () => {
+  const router = new Router(load(demo))
+  const https = router.listener('target-type-ip', 443)
+  const http = router.listener('target-type-ip', 80)
+  const requests = ['/app1/', '/app2/x', '/', '/../..', '/app1/\u00fc'].map((target) => ({ target, host: 'x.example.com' }))
+  for (const listener of [https, http, 9999]) {
+    const plain = ({ type, priority, targetGroup, location, status, reason }) => (
+      { type, priority, targetGroup, location, status, reason }
+    )
+    for (const some of [requests, requests.slice(0, 4), []]) {
+      const many = router.decideMany(listener, some)
+      assert.deepEqual(many.map(plain), some.map((request) => plain(router.decide(listener, request))))
+    }
+  }
+  const headers = { cookie: 'x=1' }
+  assert.equal(router.decideMany(https, [{ target: '/app1/', headers }]).length, 1)
+})
+
+test('threads share a router', async () => {
+  const { Worker } = await import('node:worker_threads')
+  const router = new Router(load(demo))
+  const https = router.listener('target-type-ip', 443)
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    const { Router } = require(workerData.index)
+    const router = Router.join(workerData.token)
+    const decision = router.decide(workerData.https, { target: '/app1/', host: 'x' })
+    router.reload({ LoadBalancers: [], TargetGroups: [] })
+    parentPort.postMessage(decision.targetGroup)`
+  const index = join(dirname(fileURLToPath(import.meta.url)), '..', 'index.js')
+  const before = router.decide(https, { target: '/app1/', host: 'x' })
+  const worker = new Worker(code, { eval: true, workerData: { index, token: router.share(), https } })
+  const group = await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+  assert.equal(group, before.targetGroup)
+  assert.equal(router.decide(https, { target: '/app1/', host: 'x' }).reason, 'NoListener', 'the reload holds here too')
+})
+
+test('keys rotate and application cookies follow', () => {
+  const sticky = (type) => ({
+    LoadBalancers: [{ LoadBalancerArn: 'arn:lb', LoadBalancerName: 'web', Listeners: [{
+      Port: 80, Protocol: 'HTTP', DefaultActions: [{ Type: 'forward', TargetGroupArn: 'arn:app' }] }] }],
+    TargetGroups: [{
+      TargetGroupArn: 'arn:app', TargetGroupName: 'app', TargetType: 'ip',
+      Attributes: [['stickiness.enabled', 'true'], ['stickiness.type', type], ['stickiness.app_cookie.cookie_name', 'SID']]
+        .map(([Key, Value]) => ({ Key, Value })),
+      TargetHealthDescriptions: ['10.0.0.1', '10.0.0.2'].map((Id) => ({ Target: { Id, Port: 80 }, TargetHealth: { State: 'healthy' } }))
+    }]
+  })
+  const [old, fresh] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
+  const router = new Router(sticky('lb_cookie'), { cookieKey: old })
+  const web = router.listener('web', 80)
+  const made = router.decide(web, { target: '/' })
+  const headers = { Cookie: made.setCookies.map((c) => c.split(';')[0]).join('; ') }
+  assert.equal(router.decide(web, { target: '/', headers }).stickiness, 'kept')
+  router.setCookieKeys([fresh, old])
+  assert.equal(router.decide(web, { target: '/', headers }).target, made.target)
+  router.setCookieKeys([fresh])
+  assert.equal(router.decide(web, { target: '/', headers }).stickiness, 'unknown-key')
+  router.reload(sticky('app_cookie'))
+  const first = router.decide(web, { target: '/' })
+  assert.ok(router.appCookie(first, {}, ['other']).every((line) => line.includes('_remove_')))
+  const [cookie] = router.appCookie(first, {}, ['SID'])
+  assert.match(cookie, /^AWSALBAPP-0=/)
+  const again = router.decide(web, { target: '/', headers: { cookie: `SID=1; ${cookie.split(';')[0]}` } })
+  assert.deepEqual([again.stickiness, again.target], ['kept', first.target])
 })

@@ -1,5 +1,8 @@
 // Compiled, never run: the types say what the package does.
-import { load, Model, PodwayError, Router, type Decision } from '..'
+import { load, Model, now, PodwayError, Router, type Decision } from '..'
+import { HealthChecks } from '../health'
+import { Routes } from '../testing'
+import { podway } from '../undici'
 
 const model: Model = load(['core/examples/target-type-ip', { name: 'web.yml', text: '' }], { nodes: 2 })
 const router = new Router(model, { options: { regexAnchored: true }, cookieKey: new Uint8Array(32) })
@@ -12,3 +15,12 @@ try {
 } catch (error) {
   if (error instanceof PodwayError) console.error(error.code, error.line)
 }
+const many: Decision[] = router.decideMany(1, [{ target: new Uint8Array(1), peer: { remoteAddress: '::1', remotePort: 1 } }])
+const cookies: string[] = router.appCookie(many[0]!, { cookie: undefined, a: ['b'] }, ['SID'], { now: now() })
+router.setCookieKeys([new Uint8Array(32)])
+const joined: Router = Router.join(router.share())
+new HealthChecks(joined, { onEvents: (events) => events.map((event) => event.to) }).stop()
+new Routes(model, { loadBalancer: 'web' }).assert('GET http://x/', { type: 'forward', service: /app/ })
+const compose: (dispatch: unknown) => unknown = podway(router, { listener: 1, protocol: 'https' })
+// @ts-expect-error: a decision is made by decide
+report(decision, compose, cookies)

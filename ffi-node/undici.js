@@ -1,0 +1,140 @@
+'use strict'
+// An interceptor for undici: a client's requests go straight to the target that the load balancer would
+// choose, with its stickiness and its health: a client-side load balancer. undici itself is the caller's.
+
+/**
+ * `dispatcher.compose(podway(router, { listener }))`: requests to hosts of the load balancer are decided;
+ * forwards go to the target's address, what the load balancer answers by itself is answered here.
+ */
+function podway(router, { listener, protocol = 'http', cookies = new CookieStore() }) {
+  return (dispatch) => (options, handler) => {
+    const origin = new URL(options.origin)
+    const target = options.path
+    const headers = pairs(options.headers)
+    const cookie = cookies.header(origin.host)
+    if (cookie !== undefined) {
+      const sent = headers.find(([name]) => name.toLowerCase() === 'cookie')
+      if (sent === undefined) {
+        headers.push(['cookie', cookie])
+      } else {
+        sent[1] = `${sent[1]}; ${cookie}`
+      }
+    }
+    const host = headers.find(([name]) => name.toLowerCase() === 'host')?.[1] ?? origin.host
+    const decision = router.decide(listener, { method: options.method ?? 'GET', target, host, headers })
+    if (decision.type !== 'forward') {
+      answer(handler, decision)
+      return true
+    }
+    cookies.store(origin.host, decision.setCookies)
+    const sent = headers.filter(([name]) => name.toLowerCase() !== 'host')
+    sent.push(['host', decision.host ?? host])
+    return dispatch(
+      {
+        ...options,
+        origin: `${protocol}://${decision.address}`,
+        path: decision.uri ?? target,
+        headers: sent.flat()
+      },
+      reporting(handler, (outcome, status) => router.report(decision, outcome, { status }))
+    )
+  }
+}
+
+/** The sticky cookies that the load balancer would set, by host. */
+class CookieStore {
+  #hosts = new Map()
+
+  store(host, setCookies) {
+    for (const line of setCookies) {
+      const [pair] = line.split(';', 1)
+      const at = pair.indexOf('=')
+      const known = this.#hosts.get(host) ?? new Map()
+      known.set(pair.slice(0, at), pair.slice(at + 1))
+      this.#hosts.set(host, known)
+    }
+  }
+
+  header(host) {
+    const known = this.#hosts.get(host)
+    return known && Array.from(known, ([name, value]) => `${name}=${value}`).join('; ')
+  }
+}
+
+function pairs(headers) {
+  if (headers === undefined || headers === null) {
+    return []
+  }
+  if (Array.isArray(headers)) {
+    if (Array.isArray(headers[0])) {
+      return headers.map((pair) => [...pair])
+    }
+    return Array.from({ length: headers.length / 2 }, (_, i) => [String(headers[2 * i]), String(headers[2 * i + 1])])
+  }
+  const entries = typeof headers[Symbol.iterator] === 'function' ? Array.from(headers) : Object.entries(headers)
+  return entries.flatMap(([name, value]) => [].concat(value ?? []).map((line) => [name, String(line)]))
+}
+
+/** A handler that reports once how the forward ended, and passes everything on. */
+function reporting(handler, report) {
+  let open = true
+  const settle = (outcome, status) => {
+    if (open) {
+      open = false
+      report(outcome, status)
+    }
+  }
+  const failed = (error) => {
+    const late = error?.code === 'UND_ERR_HEADERS_TIMEOUT' || error?.code === 'UND_ERR_BODY_TIMEOUT'
+    const refused = error?.code === 'ECONNREFUSED' || error?.code === 'UND_ERR_CONNECT_TIMEOUT'
+    const aborted = error?.name === 'AbortError'
+    settle(aborted ? 'cancelled' : late ? 'timed-out' : refused ? 'connect-failed' : 'closed')
+  }
+  let status = 200
+  return {
+    onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
+    onRequestUpgrade: (controller, code, headers, socket) => {
+      settle('response', code)
+      handler.onRequestUpgrade?.(controller, code, headers, socket)
+    },
+    onResponseStart: (controller, code, headers, message) => {
+      status = code
+      handler.onResponseStart?.(controller, code, headers, message)
+    },
+    onResponseData: (controller, chunk) => handler.onResponseData?.(controller, chunk),
+    onResponseEnd: (controller, trailers) => {
+      settle('response', status)
+      handler.onResponseEnd?.(controller, trailers)
+    },
+    onResponseError: (controller, error) => {
+      failed(error)
+      handler.onResponseError?.(controller, error)
+    }
+  }
+}
+
+/** What the load balancer answers by itself, as a response. */
+function answer(handler, decision) {
+  const controller = {
+    aborted: false, paused: false, reason: null, rawHeaders: [], rawTrailers: [],
+    abort(reason) { this.aborted = true; this.reason = reason },
+    pause() {},
+    resume() {}
+  }
+  const headers = { server: 'awselb/2.0' }
+  if (decision.location !== undefined) {
+    headers.location = decision.location
+  }
+  if (decision.contentType !== undefined) {
+    headers['content-type'] = decision.contentType
+  }
+  handler.onRequestStart?.(controller, {})
+  handler.onResponseStart?.(controller, decision.status, headers, '')
+  if (decision.body) {
+    handler.onResponseData?.(controller, Buffer.from(decision.body))
+  }
+  handler.onResponseEnd?.(controller, {})
+}
+
+module.exports.podway = podway
+module.exports.CookieStore = CookieStore
