@@ -42,7 +42,7 @@ rust_tests() {
             --test controller --test header --test fuzz_seeds --test diagnostics --test annotations -- --nocapture
 }
 
-c_tests() { cargo test -q -p podway-tests --test c -- --nocapture; }
+c_tests() { cargo test -q -p podway-tests --test c --test c_install -- --nocapture; }
 
 venv() {
     [ -x "$target/venv/bin/python" ] || python3 -m venv "$target/venv"
@@ -56,15 +56,21 @@ command_tests() {
 }
 
 python_tests() {
-    venv pytest ./ffi-python && "$target/venv/bin/python" -m pytest -q -s ffi-python/tests
+    # Unoptimised, as the rest of the tests: what `pip install` builds takes minutes more.
+    CARGO_TARGET_DIR=$target venv pytest mypy httpx h2 \
+        && CARGO_TARGET_DIR=$target venv -C build-args='--profile dev' ./ffi-python \
+        && "$target/venv/bin/python" -m pytest -q -s ffi-python/tests \
+        && "$target/venv/bin/python" ffi-python/tests/soak.py --seconds 5
 }
 
 node_tests() {
     local app=$target/node-app
     mkdir -p "$app"
     [ -f "$app/package.json" ] || echo '{"name":"app","private":true}' > "$app/package.json"
-    (cd "$app" && CARGO_TARGET_DIR=$target npm install --no-audit --no-fund --loglevel=error "$root/ffi-node") \
-        && node --test --test-reporter=spec ffi-node/test/
+    (cd "$app" && PODWAY_PROFILE=dev CARGO_TARGET_DIR=$target \
+        npm install --no-audit --no-fund --loglevel=error "$root/ffi-node" undici@7) \
+        && PODWAY_NODE_MODULES=$app node --test --test-reporter=spec ffi-node/test/*.test.mjs \
+        && node --expose-gc ffi-node/test/soak.mjs 5
 }
 
 run rust rust_tests
@@ -80,6 +86,15 @@ count node "$(sum "$logs/node.log" 'ℹ pass [0-9]+')" 0 "$(sum "$logs/node.log"
 
 printf '\n== what ran ==\n'
 printf '%s\n' "${lines[@]}"
-grep -hoE 'vectors (rust|c|python|node): .*|allocations: .*|fuzz [a-z0-9_]+: .*' "$logs"/*.log | sort -u || true
+grep -hoE 'vectors (rust|c|python|node): .*|allocations( c)?: .*|soak (python|node): .*|fuzz [a-z0-9_]+: .*' "$logs"/*.log | sort -u || true
+# Every language has to have run every vector there is.
+cases=$(python3 -c 'import glob, json
+print(sum(len(json.load(open(f, encoding="utf-8"))["cases"]) for f in glob.glob("tests/vectors/routing/*.json")))')
+for language in rust c python node; do
+    if ! grep -qE "vectors $language: $cases passed, 0 failed" "$logs/$language.log"; then
+        printf 'vectors %s: not all of %d passed\n' "$language" "$cases"
+        failed=$((failed + 1))
+    fi
+done
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]
