@@ -143,6 +143,23 @@ export interface TargetInfo {
   readonly reason?: string
   readonly description?: string
   readonly inFlight: number
+  /** Whether it fails more often than its peers. */
+  readonly anomalous: boolean
+  /** Whether it gets less than its share of requests for that. */
+  readonly mitigationInEffect: boolean
+  readonly administrativeOverride: 'no_override' | 'zonal_shift_active' | 'zonal_shift_delegated_to_dns'
+}
+
+/** What a node does with a connection to its NodePort. */
+export interface Hop {
+  readonly node: string
+  readonly outcome: 'forwarded' | 'refused' | 'dropped'
+  readonly pod?: string
+  readonly address?: string
+  /** Whether the pod sees the node as its peer, and not the load balancer. */
+  readonly fromNode?: boolean
+  readonly healthCheckStatus: number
+  readonly localEndpoints: number
 }
 
 export interface ListenerInfo {
@@ -210,6 +227,11 @@ export class Router {
   setTargetHealth(targetId: string, state: TargetState, options?: { now?: Now }): void
   /** How many reports came for a registration that was gone, or came twice. */
   lateReports(): number
+  /**
+   * What the node that is this target does with a new connection from `client`, the load balancer's own
+   * address; undefined where the target is no node with a NodePort.
+   */
+  hop(targetId: string, client?: string, options?: { now?: Now; entropy?: bigint | number }): Hop | undefined
   /** All targets, draining ones included. */
   targets(): TargetInfo[]
   /** Changes of health since the last call. */

@@ -439,6 +439,13 @@ class Router {
     return this.#native.lateReports()
   }
 
+  hop(targetId, client = '127.0.0.1', { now, entropy } = {}) {
+    const [monoMs, unixS] = clock(now)
+    const drawn = BigInt(entropy ?? Math.floor(Math.random() * 2 ** 52))
+    const hop = told(() => this.#native.hop(targetId, client, monoMs, unixS, drawn))
+    return typeof hop === 'string' ? camel([JSON.parse(hop)])[0] : undefined
+  }
+
   targets() {
     return camel(JSON.parse(this.#native.targets()))
   }

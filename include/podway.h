@@ -993,6 +993,21 @@ podway_status podway_router_describe(const struct podway_router *router,
 podway_status podway_router_listeners(const struct podway_router *router, struct podway_text **out);
 
 /*
+ Writes what the node that is this target does with a new connection from `client`, the load balancer's
+ own address (target type instance): JSON with `outcome` (forwarded, refused, dropped), `pod`, `address`,
+ `from_node`, `node`, `health_check_status`, `local_endpoints`. PODWAY_STATUS_NOT_FOUND where the target is
+ no node with a NodePort. On success `*out` is a text for podway_text_free.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_hop(const struct podway_router *router,
+                                uint64_t target,
+                                struct podway_address client,
+                                struct podway_now now,
+                                uint64_t entropy,
+                                struct podway_text **out);
+
+/*
  Writes all targets, draining ones included: a JSON array of {id, target_group, target, address, zone,
  state, reason, description, in_flight}; `id` is text. On success `*out` is a text for podway_text_free.
 

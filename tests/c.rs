@@ -156,6 +156,12 @@ enum Expect {
     Decision(Map<String, Value>),
     /// The health of the target of this group and name.
     Health(String, String, Option<Value>),
+    /// What is told of the target of this group and name; `None` where it is gone.
+    Target(String, String, Option<Map<String, Value>>),
+    /// The probes that are due: Host, path and port of each, in the order of their addresses.
+    Probes(Vec<Value>),
+    /// A connection's way behind a NodePort.
+    Hop(Map<String, Value>),
     /// How often each target was chosen since the last such line, within a share.
     Counts { repeat: u64, counts: Map<String, Value>, within: f64 },
 }
@@ -314,6 +320,31 @@ fn script(case: &Value) -> Script {
                 let model = word(&step["model"].to_string());
                 script.line(i, &["reload".into(), model, mono, unix], Expect::Ok);
             }
+            "target" => {
+                let expect = Expect::Target(group.into(), target.into(), step["expect"].as_object().cloned());
+                script.line(i, &["target".into(), word(group), word(target)], expect);
+            }
+            "probes" => {
+                now = now.plus_ms(step["ms"].as_u64().expect("ms"));
+                let [mono, unix] = moment(now);
+                let expect = Expect::Probes(step["expect"].as_array().cloned().unwrap_or_default());
+                script.line(i, &["poll".into(), mono, unix], expect);
+            }
+            "hop" => {
+                let entropy = step["entropy"].as_u64().unwrap_or_default();
+                let repeat = step["repeat"].as_u64().unwrap_or(1);
+                let client = text_of(&step["client"]);
+                let client =
+                    if client.contains(':') { format!("[{client}]:0") } else { format!("{client}:0") };
+                let expect = step["expect"].as_object().cloned().unwrap_or_default();
+                for n in 0..repeat {
+                    let entropy = entropy.wrapping_add(n).to_string();
+                    let [mono, unix] = moment(now);
+                    let words = ["hop".into(), word(group), word(target), word(&client), mono, unix, entropy];
+                    script.line(i, &words, Expect::Hop(expect.clone()));
+                }
+                counts(&mut script, i, step, repeat);
+            }
             other => panic!("unknown step `{other}`"),
         }
     }
@@ -347,7 +378,24 @@ fn decide(script: &mut Script, i: usize, step: &Value, now: podway::Now) {
             words.extend([word(text_of(&header[0])), word(text_of(&header[1]))]);
         }
         script.line(i, &words, Expect::Decision(expect.clone()));
+        // How it is reported depends on the target, which C knows: one word for each.
+        if let Some(reports) = step["report"].as_object() {
+            let mut words =
+                vec!["settle".to_owned(), i.to_string(), now.mono_ms.to_string(), now.unix_s.to_string()];
+            for (target, outcome) in reports {
+                let (name, status) = match outcome {
+                    Value::Number(status) => ("response", status.to_string()),
+                    name => (text_of(name), "0".to_owned()),
+                };
+                words.extend([word(target), name.to_owned(), status]);
+            }
+            script.line(i, &words, Expect::Ok);
+        }
     }
+    counts(script, i, step, repeat);
+}
+
+fn counts(script: &mut Script, i: usize, step: &Value, repeat: u64) {
     if let Some(counts) = step["counts"].as_object() {
         let within = step["within"].as_f64().unwrap_or_default();
         script.expect.push((i, Expect::Counts { repeat, counts: counts.clone(), within }));
@@ -430,7 +478,54 @@ fn judge_one(expect: &Expect, answer: &str, chosen: &mut BTreeMap<String, u64>) 
                 Some(key) => Err(format!("{key}: expected {}, got {}", health[*key], found[*key])),
             }
         }
+        Expect::Target(group, target, expect) if first == "targets" => {
+            let targets = told(answer).remove("json").unwrap_or_default();
+            let targets: Value = serde_json::from_str(text_of(&targets)).map_err(|e| e.to_string())?;
+            let found = targets
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|t| t["target_group"] == group.as_str() && t["target"] == target.as_str());
+            match (found, expect) {
+                (None, None) => Ok(()),
+                (Some(found), Some(expect)) => fits(expect, found),
+                (found, _) => Err(format!("it is there: {found:?}")),
+            }
+        }
+        Expect::Probes(expect) if first == "ok" => {
+            let words: Vec<&str> = words.collect();
+            let mut due: Vec<(String, String, String)> = words
+                .chunks_exact(6)
+                .map(|w| {
+                    (unword(w[1]).unwrap_or_default(), unword(w[3]).unwrap_or_default(), w[5].to_owned())
+                })
+                .collect();
+            due.sort();
+            let mut expected: Vec<(String, String, String)> = expect
+                .iter()
+                .map(|p| {
+                    let port = text_of(&p["address"]).rsplit(':').next().unwrap_or_default();
+                    (text_of(&p["host"]).to_owned(), text_of(&p["path"]).to_owned(), port.to_owned())
+                })
+                .collect();
+            expected.sort();
+            if due == expected { Ok(()) } else { Err(format!("probes {due:?}")) }
+        }
+        Expect::Hop(expect) if first == "hop" => {
+            let hop = told(answer).remove("json").unwrap_or_default();
+            let hop: Value = serde_json::from_str(text_of(&hop)).map_err(|e| e.to_string())?;
+            *chosen.entry(hop["pod"].as_str().unwrap_or("-").to_owned()).or_default() += 1;
+            fits(expect, &hop)
+        }
         _ => Err(format!("answered `{answer}`")),
+    }
+}
+
+/// Whether what is told has the expected fields.
+fn fits(expect: &Map<String, Value>, told: &Value) -> Result<(), String> {
+    match expect.iter().find(|(key, value)| told[key.as_str()] != **value) {
+        None => Ok(()),
+        Some((key, value)) => Err(format!("{key}: expected {value}, got {told}")),
     }
 }
 

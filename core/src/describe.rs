@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::ProbeResult;
 use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Unsticky, Verdict};
 use crate::model::{Priority, TargetHealthState};
-use crate::router::{HealthEvent, ListenerInfo, Router, TargetInfo};
+use crate::router::{HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo};
 
 /// A decision in words and names. What does not belong to the decision's type is `None`.
 ///
@@ -251,6 +251,32 @@ impl Serialize for TargetInfo {
             administrative_override: self.administrative_override.as_str(),
         }
         .serialize(serializer)
+    }
+}
+
+impl Serialize for HopInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            node: &'a str,
+            outcome: &'a str,
+            pod: Option<&'a str>,
+            address: Option<SocketAddr>,
+            from_node: Option<bool>,
+            health_check_status: u16,
+            local_endpoints: usize,
+        }
+        let (outcome, pod, address, from_node) = match &self.to {
+            HopTo::Forwarded { pod, address, from_node } => {
+                ("forwarded", Some(pod.as_str()), Some(*address), Some(*from_node))
+            }
+            HopTo::Refused => ("refused", None, None, None),
+            HopTo::Dropped => ("dropped", None, None, None),
+        };
+        let (health_check_status, local_endpoints) = (self.health_check_status, self.local_endpoints);
+        let node = &self.node;
+        Json { node, outcome, pod, address, from_node, health_check_status, local_endpoints }
+            .serialize(serializer)
     }
 }
 

@@ -69,8 +69,8 @@ pub use kube_proxy::{Hop, KubeProxy};
 pub use options::{Anomaly, Options, PathDecode, Tie, ZeroWeights};
 pub use request::{HttpRequest, Request, RequestView};
 pub use router::{
-    AdministrativeOverride, GroupInfo, HealthEvent, HopInfo, ListenerInfo, NodeHealth, Probe, Router,
-    TargetInfo, ZoneHealth,
+    AdministrativeOverride, GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Probe, Router, TargetInfo,
+    ZoneHealth,
 };
 pub use sticky::KeyRing;
 pub use time::Now;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-use napi::bindgen_prelude::{Uint8Array, Uint32Array};
+use napi::bindgen_prelude::{BigInt, Uint8Array, Uint32Array};
 use napi::{Env, Result, Unknown};
 use napi_derive::napi;
 use podway::model::{Model, Priority, TargetHealth, TargetHealthState};
@@ -222,6 +222,24 @@ impl NativeRouter {
             .router
             .set_target_health(target_id(&target)?, health, moment(mono_ms, unix_s))
             .map_err(|e| raise(&e))
+    }
+
+    /// JSON, or nothing where the target is no node with a NodePort.
+    #[napi]
+    pub fn hop(
+        &self,
+        target: String,
+        client: String,
+        mono_ms: f64,
+        unix_s: f64,
+        entropy: BigInt,
+    ) -> Result<Option<String>> {
+        let client = client
+            .parse()
+            .map_err(|_| argument(Code::E_ARGUMENT, format!("`{client}` is not an IP address")))?;
+        let (_, entropy, _) = entropy.get_u64();
+        let hop = self.shared.router.hop(target_id(&target)?, client, moment(mono_ms, unix_s), entropy);
+        Ok(hop.map(|hop| json(&hop)))
     }
 
     #[napi]

@@ -62,12 +62,37 @@ function run(c) {
         break
       }
       case 'advance':
-        now = {
-          monoMs: now.monoMs + step.ms,
-          unixS: now.unixS + Math.floor((now.monoMs + step.ms) / 1000) - Math.floor(now.monoMs / 1000)
-        }
+        now = later(now, step.ms)
         router.poll({ now })
         break
+      case 'target': {
+        const found = router.targets().find((t) => t.targetGroup === step.target_group && t.target === step.target)
+        if (step.expect) {
+          assert.ok(found, `${at}: the target is gone`)
+          assert.deepEqual(fields(found, step.expect), step.expect, at)
+        } else {
+          assert.equal(found, undefined, at)
+        }
+        break
+      }
+      case 'probes': {
+        now = later(now, step.ms)
+        const { probes } = router.poll({ now })
+        const due = probes.map(({ address, host, path }) => ({ address, host, path }))
+        assert.deepEqual(due.sort((a, b) => (a.address < b.address ? -1 : 1)), step.expect, at)
+        break
+      }
+      case 'hop': {
+        const id = router.findTarget(step.target_group, step.target)
+        const counts = {}
+        for (let n = 0; n < (step.repeat ?? 1); n++) {
+          const hop = router.hop(id, step.client, { now, entropy: BigInt(step.entropy ?? 0) + BigInt(n) })
+          assert.deepEqual(fields(hop, step.expect ?? {}), step.expect ?? {}, at)
+          counts[hop.pod ?? '-'] = (counts[hop.pod ?? '-'] ?? 0) + 1
+        }
+        if (step.counts) compare(step, counts, at)
+        break
+      }
       case 'report':
         router.report(done[step.step], step.outcome, { status: step.status ?? 200, now })
         break
@@ -77,6 +102,24 @@ function run(c) {
       default:
         assert.fail(`${at}: unknown step ${step.do}`)
     }
+  }
+}
+
+function later(now, ms) {
+  const monoMs = now.monoMs + ms
+  return { monoMs, unixS: now.unixS + Math.floor(monoMs / 1000) - Math.floor(now.monoMs / 1000) }
+}
+
+// What is told under the names of the other languages, as far as it is expected.
+function fields(told, expect) {
+  const name = (key) => key.replace(/_([a-z])/g, (_, c) => c.toUpperCase())
+  return Object.fromEntries(Object.keys(expect).map((key) => [key, told[name(key)] ?? null]))
+}
+
+function compare(step, counts, at) {
+  for (const name of new Set([...Object.keys(step.counts), ...Object.keys(counts)])) {
+    const off = Math.abs((step.counts[name] ?? 0) - (counts[name] ?? 0))
+    assert.ok(off <= (step.within ?? 0) * step.repeat, `${at}: ${name}: ${JSON.stringify(counts)}`)
   }
 }
 
@@ -99,13 +142,14 @@ function decide(router, step, done, now, at) {
     }
     const target = last.target ?? '-'
     counts[target] = (counts[target] ?? 0) + 1
-  }
-  if (step.counts) {
-    for (const name of new Set([...Object.keys(step.counts), ...Object.keys(counts)])) {
-      const off = Math.abs((step.counts[name] ?? 0) - (counts[name] ?? 0))
-      assert.ok(off <= (step.within ?? 0) * step.repeat, `${at}: ${name}: ${JSON.stringify(counts)}`)
+    const outcome = step.report?.[target] ?? step.report?.['*']
+    if (typeof outcome === 'number') {
+      router.report(last, 'response', { status: outcome, now })
+    } else if (outcome !== undefined) {
+      router.report(last, outcome, { now })
     }
   }
+  if (step.counts) compare(step, counts, at)
   return last
 }
 

@@ -215,6 +215,21 @@ impl Router {
         self.router.late_reports()
     }
 
+    fn _hop(
+        &self,
+        py: Python<'_>,
+        target: u64,
+        client: &str,
+        now: Option<Moment>,
+        entropy: Option<u64>,
+    ) -> PyResult<Option<String>> {
+        let client = client
+            .parse()
+            .map_err(|_| argument(py, Code::E_ARGUMENT, format!("`{client}` is not an IP address")))?;
+        let (now, entropy) = (moment(py, now), self::entropy(entropy));
+        Ok(self.router.hop(TargetId::from_u64(target), client, now, entropy).map(|hop| json(&hop)))
+    }
+
     fn _targets(&self, py: Python<'_>) -> String {
         py.detach(|| json(&self.router.targets()))
     }

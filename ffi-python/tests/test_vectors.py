@@ -56,9 +56,25 @@ class Run:
             case "probe":
                 self.probe(step)
             case "advance":
-                mono = self.now[0] + step["ms"]
-                self.now = (mono, self.now[1] + mono // 1000 - self.now[0] // 1000)
+                self.advance(step["ms"])
                 self.router.poll(now=self.now)
+            case "target":
+                found = [
+                    t
+                    for t in self.router.targets()
+                    if (t.target_group, t.target) == (step["target_group"], step["target"])
+                ]
+                if (expect := step.get("expect")) is None:
+                    assert not found
+                else:
+                    assert {key: getattr(found[0], key) for key in expect} == expect
+            case "probes":
+                self.advance(step["ms"])
+                probes, _ = self.router.poll(now=self.now)
+                due = [{"address": p.address, "host": p.host, "path": p.path} for p in probes]
+                assert sorted(due, key=lambda p: p["address"]) == step["expect"]
+            case "hop":
+                self.hop(step)
             case "report":
                 decision = self.done[step["step"]]
                 assert decision is not None
@@ -68,6 +84,21 @@ class Run:
             case other:
                 raise AssertionError(f"unknown step {other}")
         self.done.append(done)
+
+    def advance(self, ms: int) -> None:
+        mono = self.now[0] + ms
+        self.now = (mono, self.now[1] + mono // 1000 - self.now[0] // 1000)
+
+    def hop(self, step: dict[str, Any]) -> None:
+        target = self.router.find_target(step["target_group"], step["target"])
+        chosen: Counter[str] = Counter()
+        for i in range(step.get("repeat", 1)):
+            hop = self.router.hop(target, step["client"], now=self.now, entropy=step.get("entropy", 0) + i)
+            assert hop is not None
+            expect = step.get("expect", {})
+            assert {key: hop[key] for key in expect} == expect
+            chosen[hop["pod"] or "-"] += 1
+        compare(step, chosen)
 
     def decide(self, step: dict[str, Any]) -> podway.Decision:
         request = step["request"]
@@ -94,11 +125,13 @@ class Run:
             for field, expected in step.get("expect", {}).items():
                 assert said(decision, field) == expected, (field, decision)
             chosen[decision.target or "-"] += 1
-        counts = step.get("counts")
-        if counts is not None:
-            for name in counts.keys() | chosen.keys():
-                off = abs(counts.get(name, 0) - chosen[name])
-                assert off <= step.get("within", 0) * repeat, chosen
+            reports = step.get("report", {})
+            outcome = reports.get(decision.target, reports.get("*"))
+            if isinstance(outcome, int):
+                self.router.report(decision, "response", outcome, now=self.now)
+            elif outcome is not None:
+                self.router.report(decision, outcome, now=self.now)
+        compare(step, chosen)
         assert decision is not None
         return decision
 
@@ -116,6 +149,14 @@ class Run:
                 expect.get("reason"),
                 expect.get("description"),
             )
+
+
+def compare(step: dict[str, Any], chosen: Counter[str]) -> None:
+    counts = step.get("counts")
+    if counts is not None:
+        for name in counts.keys() | chosen.keys():
+            off = abs(counts.get(name, 0) - chosen[name])
+            assert off <= step.get("within", 0) * step.get("repeat", 1), chosen
 
 
 def new_router(case: dict[str, Any], options: dict[str, Any]) -> podway.Router:

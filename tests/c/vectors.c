@@ -321,6 +321,33 @@ static void report(void) {
     done(status, NULL);
 }
 
+/* settle STEP MONO UNIX [=TARGET OUTCOME STATUS]...: as for the target that was chosen, `*` for the others */
+static void settle(void) {
+    podway_text *told = NULL;
+    struct step *at = step(1);
+    size_t found = 0;
+    if (podway_router_target_name(router, at->decision.target, &told) == PODWAY_STATUS_OK) {
+        podway_str name = podway_text_view(told);
+        for (size_t word = 4; word + 2 < word_count; word += 3) {
+            int same = lengths[word] == name.len && memcmp(words[word], name.ptr, name.len) == 0;
+            int other = lengths[word] == 1 && *words[word] == '*';
+            if (same || (found == 0 && other)) found = word;
+        }
+        podway_text_free(told);
+    }
+    if (found == 0) {
+        printf("ok");
+        return;
+    }
+    int32_t outcome = is(found + 1, "response")         ? PODWAY_OUTCOME_RESPONSE
+                      : is(found + 1, "connect-failed") ? PODWAY_OUTCOME_CONNECT_FAILED
+                      : is(found + 1, "timed-out")      ? PODWAY_OUTCOME_TIMED_OUT
+                      : is(found + 1, "closed")         ? PODWAY_OUTCOME_CLOSED
+                                                        : PODWAY_OUTCOME_CANCELLED;
+    uint16_t status = (uint16_t)number(found + 2);
+    done(podway_router_report(router, &at->decision, outcome, status, moment(2)), NULL);
+}
+
 /* health =GROUP =TARGET =STATE MONO UNIX */
 static void health(void) {
     uint64_t target = 0;
@@ -351,7 +378,36 @@ static void probe(void) {
     text_field("json", targets);
 }
 
-/* poll MONO UNIX */
+/* target =GROUP =TARGET: the targets, whether it is there or not */
+static void target(void) {
+    podway_text *targets = NULL;
+    podway_status status = podway_router_targets(router, &targets);
+    if (status != PODWAY_STATUS_OK) {
+        failed(status, NULL);
+        return;
+    }
+    printf("targets");
+    text_field("json", targets);
+}
+
+/* hop =GROUP =TARGET =CLIENT MONO UNIX ENTROPY */
+static void hop(void) {
+    uint64_t id = 0;
+    podway_address client;
+    podway_text *told = NULL;
+    if (podway_address_parse(text(3), &client) != PODWAY_STATUS_OK) die("a broken client");
+    podway_status status = podway_router_find_target(router, text(1), text(2), &id);
+    if (status == PODWAY_STATUS_OK)
+        status = podway_router_hop(router, id, client, moment(4), number(6), &told);
+    if (status != PODWAY_STATUS_OK) {
+        failed(status, NULL);
+        return;
+    }
+    printf("hop");
+    text_field("json", told);
+}
+
+/* poll MONO UNIX: the probes as address, host and path */
 static void poll_probes(void) {
     uint64_t next = 0;
     podway_status status = podway_router_poll(router, moment(1), probes, &next);
@@ -361,6 +417,14 @@ static void poll_probes(void) {
         if (podway_probes_get(probes, i, &due) != PODWAY_STATUS_OK || due.path.len == 0) die("a broken probe");
     }
     done(status, NULL);
+    for (size_t i = 0; status == PODWAY_STATUS_OK && i < podway_probes_count(probes); i++) {
+        podway_probe due = {0};
+        due.struct_size = sizeof due;
+        if (podway_probes_get(probes, i, &due) != PODWAY_STATUS_OK) die("a broken probe");
+        field("host", due.host);
+        field("path", due.path);
+        printf(" port %u", (unsigned)due.address.port);
+    }
 }
 
 /* reload =MODEL MONO UNIX */
@@ -388,10 +452,16 @@ static void command(void) {
         decide();
     } else if (is(0, "report")) {
         report();
+    } else if (is(0, "settle")) {
+        settle();
     } else if (is(0, "health")) {
         health();
     } else if (is(0, "probe")) {
         probe();
+    } else if (is(0, "target")) {
+        target();
+    } else if (is(0, "hop")) {
+        hop();
     } else if (is(0, "poll")) {
         poll_probes();
     } else if (is(0, "reload")) {

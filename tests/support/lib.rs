@@ -2,7 +2,7 @@
 //! are refused, so that no language can pass by not reading an expectation.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use podway::model::{Model, TargetHealth, TargetHealthState};
@@ -58,6 +58,9 @@ enum Step {
     Advance { ms: u64 },
     Report { step: usize, outcome: String, status: Option<u16> },
     Reload { model: Value },
+    Target { target_group: String, target: String, expect: Option<BTreeMap<String, Value>> },
+    Probes { ms: u64, expect: Vec<ExpectedProbe> },
+    Hop(Box<HopStep>),
 }
 
 #[derive(Deserialize)]
@@ -77,6 +80,34 @@ struct Decide {
     counts: Option<BTreeMap<String, u64>>,
     #[serde(default)]
     within: f64,
+    /// How each decision is reported at once: by target, `*` for the others.
+    #[serde(default)]
+    report: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HopStep {
+    target_group: String,
+    target: String,
+    client: IpAddr,
+    #[serde(default)]
+    entropy: u64,
+    #[serde(default = "one")]
+    repeat: u64,
+    #[serde(default)]
+    expect: BTreeMap<String, Value>,
+    counts: Option<BTreeMap<String, u64>>,
+    #[serde(default)]
+    within: f64,
+}
+
+#[derive(Deserialize, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
+struct ExpectedProbe {
+    address: String,
+    host: String,
+    path: String,
 }
 
 const fn one() -> u64 {
@@ -235,23 +266,61 @@ impl Run {
             }
             Step::Report { step, outcome, status } => {
                 let (decision, _) = self.done.get(*step).and_then(Clone::clone).ok_or("no such decision")?;
-                let outcome = match outcome.as_str() {
-                    "response" => Outcome::Response(status.unwrap_or(200)),
-                    "connect-failed" => Outcome::ConnectFailed,
-                    "timed-out" => Outcome::TimedOut,
-                    "closed" => Outcome::Closed,
-                    "cancelled" => Outcome::Cancelled,
-                    other => return Err(format!("unknown outcome {other}")),
-                };
+                let outcome = Outcome::from_name(outcome, status.unwrap_or(200)).ok_or("unknown outcome")?;
                 observer.around(|| self.router.report(&decision, outcome, self.now));
             }
             Step::Reload { model } => {
                 let model: Model = serde_json::from_value(model.clone()).map_err(|e| e.to_string())?;
                 self.router.reload(&model, self.now).map_err(|e| e.to_string())?;
             }
+            Step::Target { target_group, target, expect } => {
+                self.is(target_group, target, expect.as_ref())?
+            }
+            Step::Probes { ms, expect } => {
+                self.now = self.now.plus_ms(*ms);
+                let mut probes = Vec::new();
+                self.router.poll(self.now, &mut probes);
+                let mut due: Vec<ExpectedProbe> = probes
+                    .into_iter()
+                    .map(|p| ExpectedProbe { address: p.address.to_string(), host: p.host, path: p.path })
+                    .collect();
+                due.sort_by(|a, b| a.address.cmp(&b.address));
+                if due != *expect {
+                    return Err(format!("probes {due:?}"));
+                }
+            }
+            Step::Hop(hop) => self.hop(hop)?,
         }
         self.done.push(done);
         Ok(())
+    }
+
+    fn is(&self, group: &str, target: &str, expect: Option<&BTreeMap<String, Value>>) -> Result<(), String> {
+        let Some(expect) = expect else {
+            return self.target(group, target).map_or(Ok(()), |t| Err(format!("{t:?} is still there")));
+        };
+        let told = serde_json::to_value(self.target(group, target)?).map_err(|e| e.to_string())?;
+        match expect.iter().find(|(key, value)| told.get(key) != Some(value)) {
+            None => Ok(()),
+            Some((key, value)) => Err(format!("{key}: expected {value}, got {told}")),
+        }
+    }
+
+    fn hop(&self, step: &HopStep) -> Result<(), String> {
+        let id = self.target(&step.target_group, &step.target)?.id;
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for i in 0..step.repeat {
+            let hop = self.router.hop(id, step.client, self.now, step.entropy.wrapping_add(i));
+            let told = serde_json::to_value(hop.ok_or("no NodePort")?).map_err(|e| e.to_string())?;
+            if let Some((key, value)) = step.expect.iter().find(|(key, value)| told.get(key) != Some(value)) {
+                return Err(format!("{key}: expected {value}, got {told}"));
+            }
+            *counts.entry(told["pod"].as_str().unwrap_or("-").to_owned()).or_default() += 1;
+        }
+        match &step.counts {
+            Some(expected) => compare(expected, &counts, step.within * step.repeat as f64),
+            None => Ok(()),
+        }
     }
 
     fn target(&self, group: &str, target: &str) -> Result<TargetInfo, String> {
@@ -301,22 +370,44 @@ impl Run {
             }
             let chosen = said.get("target").and_then(Value::as_str).unwrap_or("-");
             *counts.entry(chosen.to_owned()).or_default() += 1;
+            match step.report.get(chosen).or_else(|| step.report.get("*")) {
+                Some(Value::Number(status)) => {
+                    let outcome = Outcome::Response(status.as_u64().unwrap_or_default() as u16);
+                    observer.around(|| self.router.report(&decision, outcome, now));
+                }
+                Some(name) => {
+                    let name = name.as_str().unwrap_or_default();
+                    let outcome = Outcome::from_name(name, 0).ok_or("unknown outcome")?;
+                    observer.around(|| self.router.report(&decision, outcome, now));
+                }
+                None => {}
+            }
             last = Some((decision, self.output.set_cookies().map(str::to_owned).collect()));
         }
         if let Some(expected) = &step.counts {
-            let names: std::collections::BTreeSet<_> = expected.keys().chain(counts.keys()).collect();
-            for name in names {
-                let (want, got) = (
-                    expected.get(name).copied().unwrap_or_default(),
-                    counts.get(name).copied().unwrap_or_default(),
-                );
-                if want.abs_diff(got) as f64 > step.within * step.repeat as f64 {
-                    return Err(format!("{name} was chosen {got} times, expected {want} (all: {counts:?})"));
-                }
-            }
+            compare(expected, &counts, step.within * step.repeat as f64)?;
         }
         Ok(last)
     }
+}
+
+/// Whether each was chosen as often as expected.
+fn compare(
+    expected: &BTreeMap<String, u64>,
+    counts: &BTreeMap<String, u64>,
+    within: f64,
+) -> Result<(), String> {
+    for name in expected.keys().chain(counts.keys()) {
+        let of = |all: &BTreeMap<String, u64>| all.get(name).copied().unwrap_or_default();
+        if of(expected).abs_diff(of(counts)) as f64 > within {
+            return Err(format!(
+                "{name} was chosen {} times, expected {} ({counts:?})",
+                of(counts),
+                of(expected)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A decision in the words of the vectors.

@@ -4,7 +4,7 @@ use std::ptr;
 
 use serde::Serialize;
 
-use super::decision::{outcome, podway_decision, podway_output};
+use super::decision::{outcome, podway_address, podway_decision, podway_output};
 use super::error::podway_error;
 use super::guard::{Failure, explained, guard, quiet};
 use super::model::{podway_model, writable};
@@ -378,6 +378,31 @@ pub unsafe extern "C" fn podway_router_listeners(
 ) -> podway_status {
     // SAFETY: as the caller says.
     unsafe { told(router, out, |r| json(&r.listeners())) }
+}
+
+/// Writes what the node that is this target does with a new connection from `client`, the load balancer's
+/// own address (target type instance): JSON with `outcome` (forwarded, refused, dropped), `pod`, `address`,
+/// `from_node`, `node`, `health_check_status`, `local_endpoints`. PODWAY_STATUS_NOT_FOUND where the target is
+/// no node with a NodePort. On success `*out` is a text for podway_text_free.
+///
+/// The router may be used from many threads at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn podway_router_hop(
+    router: *const podway_router,
+    target: u64,
+    client: podway_address,
+    now: podway_now,
+    entropy: u64,
+    out: *mut *mut podway_text,
+) -> podway_status {
+    // SAFETY: as the caller says.
+    unsafe {
+        told(router, out, |r| {
+            let client = client.get().ok_or(podway_status::Argument)?.ip();
+            let hop = r.hop(TargetId::from_u64(target), client, now.into(), entropy);
+            json(&hop.ok_or(podway_status::NotFound)?)
+        })
+    }
 }
 
 /// Writes all targets, draining ones included: a JSON array of {id, target_group, target, address, zone,

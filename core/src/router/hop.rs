@@ -8,11 +8,25 @@ use crate::decision::TargetId;
 use crate::kube_proxy::Hop;
 use crate::time::Now;
 
-/// Where a node hands a connection to.
+/// What a node does with a connection to its NodePort.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HopInfo {
+pub struct HopInfo {
+    /// The node's name.
+    pub node: String,
+    /// Where the connection goes.
+    pub to: HopTo,
+    /// What `healthCheckNodePort` of the node answers: 200 or 503.
+    pub health_check_status: u16,
+    /// Ready endpoints on the node, which that answer counts; those that only serve while they terminate are
+    /// not among them.
+    pub local_endpoints: usize,
+}
+
+/// Where a connection to a NodePort goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HopTo {
     /// To this pod.
-    Forward {
+    Forwarded {
         /// The pod's name, where known.
         pod: String,
         /// The pod's address.
@@ -26,43 +40,27 @@ pub enum HopInfo {
     Dropped,
 }
 
-/// What `healthCheckNodePort` of a node answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeHealth {
-    /// 200 or 503.
-    pub status: u16,
-    /// Ready endpoints on the node.
-    pub local_endpoints: usize,
-}
-
 impl Router {
     /// What the node that is this target does with a new connection from `client` (the load balancer's own
     /// address): `None` where the target is no node with a NodePort. Connections, not requests: all requests
-    /// of a connection go to one pod. `entropy` draws among the pods.
+    /// of a connection go to one pod. `entropy` draws among the pods; affinity to a client is kept over
+    /// reloads.
     pub fn hop(&self, target: TargetId, client: IpAddr, now: Now, entropy: u64) -> Option<HopInfo> {
         let cold = self.cold();
         let snapshot = self.snapshot.load();
         let slot = snapshot.slot(target)?;
         let proxy = cold.proxies.get(&slot.group)?;
         let node = proxy.node_of(&slot.target)?;
-        Some(match proxy.pick(node, client, now, entropy) {
-            Hop::Forward { endpoint, from_node } => HopInfo::Forward {
+        let (health_check_status, local_endpoints) = proxy.health(node);
+        let to = match proxy.pick(node, client, now, entropy) {
+            Hop::Forward { endpoint, from_node } => HopTo::Forwarded {
                 pod: endpoint.pod.clone(),
                 address: SocketAddr::new(endpoint.address, endpoint.port),
                 from_node,
             },
-            Hop::Refused => HopInfo::Refused,
-            Hop::Dropped => HopInfo::Dropped,
-        })
-    }
-
-    /// What `healthCheckNodePort` of the node that is this target answers; `None` as for [`Router::hop`].
-    pub fn node_health(&self, target: TargetId) -> Option<NodeHealth> {
-        let cold = self.cold();
-        let snapshot = self.snapshot.load();
-        let slot = snapshot.slot(target)?;
-        let proxy = cold.proxies.get(&slot.group)?;
-        let (status, local_endpoints) = proxy.health(proxy.node_of(&slot.target)?);
-        Some(NodeHealth { status, local_endpoints })
+            Hop::Refused => HopTo::Refused,
+            Hop::Dropped => HopTo::Dropped,
+        };
+        Some(HopInfo { node: node.to_owned(), to, health_check_status, local_endpoints })
     }
 }

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-pub use hop::{HopInfo, NodeHealth};
+pub use hop::{HopInfo, HopTo};
 pub use info::{GroupInfo, HealthEvent, ListenerInfo, Probe, TargetInfo};
 pub use zonal::{AdministrativeOverride, ZoneHealth};
 

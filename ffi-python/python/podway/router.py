@@ -44,6 +44,12 @@ class Target:
     reason: str | None
     description: str | None
     in_flight: int
+    anomalous: bool
+    """Whether it fails more often than its peers."""
+    mitigation_in_effect: bool
+    """Whether it gets less than its share of requests for that."""
+    administrative_override: str
+    """`no_override`, or what a zonal shift does to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,20 @@ class Router(_podway.Router):
     ) -> None:
         """Sets a target's health by hand: `healthy`, `unhealthy`, `initial`, …"""
         self._set_target_health(self.find_target(target_group, target), state, now)
+
+    def hop(
+        self,
+        target: int,
+        client: str = "127.0.0.1",
+        *,
+        now: Now | None = None,
+        entropy: int | None = None,
+    ) -> dict[str, Any] | None:
+        """What the node that is this target (its id) does with a new connection from `client`, the load
+        balancer's own address: `outcome` is `forwarded` (to `pod` at `address`), `refused` or `dropped`. None
+        where the target is no node with a NodePort."""
+        text = self._hop(target, client, now, entropy)
+        return None if text is None else json.loads(text)
 
     def targets(self) -> list[Target]:
         """All targets, draining ones included."""
