@@ -264,7 +264,9 @@ impl Life {
                 if shadow.wanted { again.push((*key, shadow.bad)) } else { over.push(*key) }
             }
         }
-        over.iter().for_each(|key| drop(self.shadows.remove(key)));
+        for key in over {
+            self.shadows.remove(&key);
+        }
         for (key, bad) in again {
             self.serial += 1;
             self.shadows.insert(key, Shadow { bad, ..Shadow::new(self.serial, true) });

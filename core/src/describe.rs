@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::ProbeResult;
 use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Unsticky, Verdict};
 use crate::model::{Priority, TargetHealthState};
-use crate::router::{HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo};
+use crate::router::{HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo, WhyUnsticky};
 
 /// A decision in words and names. What does not belong to the decision's type is `None`.
 ///
@@ -251,6 +251,18 @@ impl Serialize for TargetInfo {
             administrative_override: self.administrative_override.as_str(),
         }
         .serialize(serializer)
+    }
+}
+
+impl Serialize for WhyUnsticky {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            cookie: Option<&'a str>,
+            reason: &'a str,
+            text: &'a str,
+        }
+        Json { cookie: self.cookie, reason: self.reason.as_str(), text: &self.text }.serialize(serializer)
     }
 }
 

@@ -95,6 +95,14 @@ impl KubeProxy {
         self.node_port.nodes.iter().find(|n| n.id == target).map(|n| n.name.as_str())
     }
 
+    /// Whether each node always hands connections to one and the same pod, so that a cookie that pins the node
+    /// pins a pod: policy Local with no more than one pod on each.
+    pub fn is_one_pod_a_node(&self) -> bool {
+        let port = &self.node_port;
+        let pods = |node: &str| port.endpoints.iter().filter(|e| e.node == node).count();
+        port.external_traffic_policy == TrafficPolicy::Local && port.nodes.iter().all(|n| pods(&n.name) <= 1)
+    }
+
     /// What `healthCheckNodePort` of a node answers: the number of its local ready endpoints, and 200 while
     /// there is one, else 503. Terminating endpoints do not count.
     pub fn health(&self, node: &str) -> (u16, usize) {

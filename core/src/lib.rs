@@ -70,7 +70,7 @@ pub use options::{Anomaly, Options, PathDecode, Tie, ZeroWeights};
 pub use request::{HttpRequest, Request, RequestView};
 pub use router::{
     AdministrativeOverride, GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Probe, Router, TargetInfo,
-    ZoneHealth,
+    UnstickyReason, WhyUnsticky, ZoneHealth,
 };
 pub use sticky::KeyRing;
 pub use time::Now;

@@ -20,7 +20,8 @@ use serde_json::json;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("manifests", manifests), ("annotations", annotations), ("elbv2", elbv2)];
+pub const TARGETS: &[Target] =
+    &[("manifests", manifests), ("annotations", annotations), ("elbv2", elbv2), ("cookies", cookies)];
 
 /// Manifests as they come: any text at all becomes a model that is sound, or an error that points into it.
 pub fn manifests(data: &[u8]) {
@@ -78,6 +79,58 @@ pub fn elbv2(data: &[u8]) {
         Err(error) => points_into(&error, &sources),
     }
 }
+
+/// The Cookie header of a client, each line one header line: every decision goes somewhere or says why not, a
+/// cookie is only kept where it was sealed here, and what answers it can be read again.
+pub fn cookies(data: &[u8]) {
+    static ROUTER: std::sync::OnceLock<Router> = std::sync::OnceLock::new();
+    let router = ROUTER.get_or_init(|| {
+        let model = Model::from_json(include_str!("cookies.json")).expect("a model");
+        let keys = KeyRing::from_secret(&[7; 32]).expect("a key");
+        let options = Options { ip_reregistration_waits: true, ..Options::default() };
+        Router::new(&model, options, keys, NOW).expect("a router")
+    });
+    let listener = router.listener("alb", 80).expect("a listener");
+    let lines: Vec<(&[u8], &[u8])> = data.split(|b| *b == b'\n').map(|line| (&b"cookie"[..], line)).collect();
+    let mut output = podway::Output::new();
+    for path in ["/lb", "/app", "/split"] {
+        let request = podway::Request::new("GET", path, ([192, 0, 2, 9], 1).into()).header_bytes(&lines);
+        let decision = router.decide(listener, &request, NOW, 1, &mut output);
+        router.why_unsticky(listener, &request, &[std::str::from_utf8(data).unwrap_or("")], NOW);
+        let podway::Verdict::Forward(forward) = decision.verdict else {
+            assert_eq!(path, "/split", "only a group cookie can fail a request: {decision:?}");
+            continue;
+        };
+        let count = output.set_cookies().count();
+        assert_eq!(
+            count,
+            match path {
+                "/lb" => 2,
+                "/split" => 4,
+                _ => 0,
+            }
+        );
+        // What was set is kept by the next request.
+        let pairs: Vec<String> =
+            output.set_cookies().map(|c| c.split(';').next().unwrap_or_default().to_owned()).collect();
+        router.app_cookie(&decision, &request, |name| name == "SID", NOW, 1, &mut output);
+        assert_eq!(output.set_cookies().count(), if path == "/app" { 4 } else { 0 });
+        let app: Vec<String> =
+            output.set_cookies().map(|c| c.split(';').next().unwrap_or_default().to_owned()).collect();
+        let line = format!("SID=1; {}", [pairs, app].concat().join("; "));
+        router.report(&decision, podway::Outcome::Response(200), NOW);
+        let lines = [("cookie", line.as_str())];
+        let again = podway::Request::new("GET", path, ([192, 0, 2, 9], 1).into()).headers(&lines);
+        let decision = router.decide(listener, &again, NOW, 2, &mut output);
+        let podway::Verdict::Forward(kept) = decision.verdict else { panic!("{decision:?}") };
+        assert_eq!(kept.target, forward.target);
+        assert_eq!(kept.stickiness, podway::Stickiness::Kept);
+        router.report(&decision, podway::Outcome::Response(200), NOW);
+    }
+}
+
+/// When the seeds' cookies were sealed.
+const NOW: Now = Now { mono_ms: 0, unix_s: 1_767_225_600 };
 
 fn load(text: &str) {
     let sources = [Source::new("fuzz.yml", text)];

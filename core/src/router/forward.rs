@@ -226,6 +226,12 @@ impl Snapshot {
         }
     }
 
+    /// The target that a ticket names in a group, if it may be chosen now.
+    pub(super) fn named(&self, group: usize, ticket: &Ticket) -> Result<u32, Unsticky> {
+        let entry = self.table.groups.get(group).ok_or(Unsticky::TargetGone)?;
+        self.honour(Chosen { index: group, entry }, ticket)
+    }
+
     /// The target that a ticket names, if it may be chosen now.
     fn honour(&self, group: Chosen<'_>, ticket: &Ticket) -> Result<u32, Unsticky> {
         let known = self.by_fingerprint.get(group.index).map(|k| &**k).unwrap_or_default();

@@ -14,6 +14,7 @@ mod retry;
 mod schedule;
 mod timers;
 mod wheel;
+mod why;
 mod zonal;
 
 use std::any::Any;
@@ -25,6 +26,7 @@ use arc_swap::ArcSwap;
 
 pub use hop::{HopInfo, HopTo};
 pub use info::{GroupInfo, HealthEvent, ListenerInfo, Probe, TargetInfo};
+pub use why::{UnstickyReason, WhyUnsticky};
 pub use zonal::{AdministrativeOverride, ZoneHealth};
 
 use self::eligible::Standings;

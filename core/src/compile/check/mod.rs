@@ -3,12 +3,12 @@
 
 mod action;
 mod condition;
+mod group;
 
 use std::collections::{HashMap, HashSet};
 
-use super::attributes::MAX_STICKINESS_S;
 use crate::error::{Code, Diagnostic};
-use crate::model::{Listener, Model, Priority, Rule, TargetGroup, attribute};
+use crate::model::{Listener, Model, Priority, Rule, TargetGroup};
 use crate::options::Options;
 
 impl Model {
@@ -109,46 +109,5 @@ impl Check<'_> {
         }
         self.conditions(&rule.conditions);
         self.transforms(&rule.transforms);
-    }
-
-    /// Attribute values and combinations (spec: dataplane §3.3, §4.3, §13.7).
-    fn group(&mut self, group: &TargetGroup) {
-        let value = |key: &str| attribute(&group.attributes, key);
-        let algorithm = value("load_balancing.algorithm.type").unwrap_or("round_robin");
-        let sticky = value("stickiness.enabled") == Some("true");
-        let slow = value("slow_start.duration_seconds").is_some_and(|v| v != "0");
-        let mut wrong: Vec<String> = Vec::new();
-        if slow && algorithm != "round_robin" {
-            wrong.push(format!("slow start cannot be combined with the algorithm {algorithm}"));
-        }
-        if sticky && algorithm == "weighted_random" {
-            wrong.push("stickiness cannot be combined with the algorithm weighted_random".into());
-        }
-        if sticky && value("load_balancing.cross_zone.enabled") == Some("false") {
-            wrong.push("stickiness needs cross-zone load balancing".into());
-        }
-        if sticky && value("stickiness.type") == Some("app_cookie") {
-            let name = value("stickiness.app_cookie.cookie_name").unwrap_or_default();
-            if name.is_empty() {
-                wrong.push("an application cookie name must be set".into());
-            }
-            if name.starts_with("AWSALB") {
-                wrong.push(format!("the application cookie name `{name}` has a reserved prefix"));
-            }
-        }
-        for message in wrong {
-            self.refuse(Code::InvalidConfigurationRequest, message);
-        }
-        let ranges = [
-            ("deregistration_delay.timeout_seconds", 0, 3600),
-            ("stickiness.lb_cookie.duration_seconds", 1, MAX_STICKINESS_S),
-            ("stickiness.app_cookie.duration_seconds", 1, MAX_STICKINESS_S),
-            ("slow_start.duration_seconds", 0, 900),
-        ];
-        for (key, low, high) in ranges {
-            if value(key).is_some_and(|v| !v.parse::<u32>().is_ok_and(|n| (low..=high).contains(&n))) {
-                self.invalid(format!("'{key}' must be between '{low}-{high}' inclusive"));
-            }
-        }
     }
 }
