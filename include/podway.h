@@ -409,6 +409,11 @@ typedef struct podway_settings {
      1 leaves out members of a group that the controller would refuse, instead of failing.
      */
     uint32_t skip_broken;
+    /*
+     The controller's flags and gates as a JSON object, such as {"default_target_type": "ip"}: the fields of
+     Settings in the Rust documentation; empty for the defaults.
+     */
+    struct podway_str controller;
 } podway_settings;
 
 /*

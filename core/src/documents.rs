@@ -22,6 +22,25 @@ impl Options {
     }
 }
 
+#[cfg(feature = "manifest")]
+impl crate::manifest::Settings {
+    /// Reads settings from a JSON object; fields left out have their defaults, unknown ones are refused.
+    ///
+    /// # Errors
+    /// `E_ARGUMENT` with line and column.
+    ///
+    /// ```
+    /// use podway::manifest::Settings;
+    /// let settings = Settings::from_json(r#"{"default_target_type": "ip", "quotas": {"targets_per_load_balancer": 500}}"#)?;
+    /// assert_eq!(settings.quotas.targets_per_load_balancer, 500);
+    /// assert!(Settings::from_json(r#"{"default_target_typ": "ip"}"#).is_err());
+    /// # Ok::<(), podway::Error>(())
+    /// ```
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|e| refusal("settings", Code::E_ARGUMENT, &e))
+    }
+}
+
 impl Model {
     /// Reads a model from one JSON document, as [`Model::to_json`] and `podway plan -o json` write it.
     /// What it says is judged when a router is made of it.

@@ -122,6 +122,11 @@ static void bad_input(void) {
     podway_error_free(error);
     podway_settings settings = {0};
     CHECK(podway_model_read(&source, 1, &settings, &model, NULL) == PODWAY_STATUS_STRUCT_SIZE);
+    settings.struct_size = sizeof settings;
+    settings.controller = view("{\"default_target_typ\": \"ip\"}");
+    CHECK(podway_model_read(&source, 1, &settings, &model, &error) == PODWAY_STATUS_ARGUMENT);
+    CHECK(says(podway_error_code(error), "E_ARGUMENT") && says(podway_error_file(error), "settings"));
+    podway_error_free(error);
     podway_str missing = view("no/such/folder");
     CHECK(podway_model_load(&missing, 1, NULL, &model, &error) == PODWAY_STATUS_INPUT);
     CHECK(says(podway_error_code(error), "E_READ"));

@@ -762,8 +762,9 @@ pub(crate) fn warnings() -> Vec<Case> {
             &["`web.example.com`"],
         ),
         case(W_FRONTEND_NLB, web(&["load-balancer-name: shop", "enable-frontend-nlb: @@'true'"]), &["`shop-nlb`", "TCP 80 to 80"]),
-        case(W_HEALTH_CHECK, web(&["backend-protocol-version: GRPC", "success-codes: '200'"]), &["`200` do not fit a gRPC"]),
-        case(W_HEALTH_CHECK, web(&["healthcheck-interval-seconds: '5'"]), &["every 5 s"]),
+        case(W_HEALTH_CHECK, web(&["backend-protocol-version: GRPC", "success-codes: @@'200'"]), &["`200` do not fit the gRPC target group of `default/app:80`"]),
+        case(W_HEALTH_CHECK, web(&["unhealthy-threshold-count: @@'1'"]), &["refuse 1", "2 to 10"]),
+        case(W_HEALTH_CHECK, web(&["healthcheck-interval-seconds: @@'5'"]), &["every 5 s"]),
         case(
             W_API_VERSION,
             join(&[

@@ -27,6 +27,9 @@ pub struct podway_settings {
     pub nodes: u32,
     /// 1 leaves out members of a group that the controller would refuse, instead of failing.
     pub skip_broken: u32,
+    /// The controller's flags and gates as a JSON object, such as {"default_target_type": "ip"}: the fields of
+    /// Settings in the Rust documentation; empty for the defaults.
+    pub controller: podway_str,
 }
 
 /// A manifest as text.
@@ -177,15 +180,18 @@ unsafe fn build(sources: &[Source], settings: *const podway_settings) -> Result<
     if !settings.is_null() {
         // SAFETY: the caller's word.
         let given = unsafe { copied(settings)? };
-        // SAFETY: a view that is valid for this call, says the caller.
-        let name = unsafe { given.cluster_name.text()? };
+        // SAFETY: views that are valid for this call, says the caller.
+        let (name, controller) = unsafe { (given.cluster_name.text()?, given.controller.text()?) };
+        if !controller.is_empty() {
+            how = Settings::from_json(controller)?;
+        }
         if !name.is_empty() {
             how.cluster_name = name.to_owned();
         }
         if given.nodes > 0 {
             cluster.nodes = given.nodes as usize;
         }
-        how.skip_broken = given.skip_broken != 0;
+        how.skip_broken |= given.skip_broken != 0;
     }
     let loaded = crate::load(sources, &how, &cluster)?;
     Ok(podway_model { model: loaded.model, diagnostics: loaded.diagnostics })

@@ -119,7 +119,7 @@ impl ControllerArgs {
         settings.enable_manage_backend_security_group_rules = self.enable_manage_backend_security_group_rules;
         settings.max_targets_per_target_group = self.max_targets_per_target_group;
         settings.required_secrets_label.clone_from(&self.required_secrets_label);
-        settings.target_groups.clone_from(&self.target_groups);
+        settings.target_groups = self.target_groups.iter().cloned().collect();
         for (gate, on) in &self.feature_gates {
             *match gate {
                 Gate::EndpointsFailOpen => &mut settings.endpoints_fail_open,

@@ -405,10 +405,10 @@ impl<'a> Builder<'a> {
     }
 
     fn named_group(&self, written: &Written<'_>, name: &str) -> Result<String, Diagnostic> {
-        let known = self.settings.target_groups.iter().find(|(known, _)| known == name);
+        let known = self.settings.target_groups.get(name);
         let bound =
             || self.objects.bindings.iter().find(|b| b.group_name.as_ref().is_some_and(|n| n.text == name));
-        known.map(|(_, arn)| arn.clone()).or_else(|| bound().map(bindings::arn)).ok_or_else(|| {
+        known.cloned().or_else(|| bound().map(bindings::arn)).ok_or_else(|| {
             written
                 .service(Code::E_TG_NAME, format!("no target group named `{name}` is known"))
                 .expected("a TargetGroupBinding with that `targetGroupName`, or `--target-group NAME=ARN`")
@@ -450,6 +450,9 @@ impl<'a> Builder<'a> {
             let nothing =
                 targets::register(&mut tg, self.objects, service, service_port, selected, self.settings);
             self.built.warnings.extend(nothing.err());
+        }
+        for warning in lint::health_check(&tg, annotations) {
+            self.warn(warning);
         }
         let sticky = crate::model::attribute(&tg.attributes, "stickiness.enabled") == Some("true");
         if sticky && tg.target_type == TargetType::Instance {

@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Code, Diagnostic, Error};
 use crate::model::{Scheme, TargetType};
 
-/// Settings of the controller, with its defaults (spec: controller §0.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Settings of the controller, with its defaults (spec: controller §0.4). In JSON the fields have their own
+/// names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
     /// `--cluster-name`: goes into hashed names. Default `local`.
@@ -53,7 +57,7 @@ pub struct Settings {
     pub enable_manage_backend_security_group_rules: bool,
     /// `--max-targets-per-target-group`; 0, the default, is no limit.
     pub max_targets_per_target_group: usize,
-    /// `--required-secrets-label`: the label that OIDC Secrets must carry. Default none.
+    /// `--required-secrets-label`: the label that OIDC Secrets must carry, key and value. Default none.
     pub required_secrets_label: Option<(String, String)>,
     /// Gate `EndpointsFailOpen`: where nothing is ready, what is unknown takes its place. Default true.
     pub endpoints_fail_open: bool,
@@ -64,7 +68,7 @@ pub struct Settings {
     /// Certificates that discovery may find by host. Without any, HTTPS listeners have none.
     pub certificates: Vec<KnownCertificate>,
     /// Names and ARNs of target groups that actions may name and the controller does not make.
-    pub target_groups: Vec<(String, String)>,
+    pub target_groups: BTreeMap<String, String>,
     /// What AWS allows, for the warnings about it.
     pub quotas: Quotas,
     /// Leave a broken member out, where the controller gives up its whole group. Default false.
@@ -99,7 +103,7 @@ impl Default for Settings {
             enable_ip_target_type: true,
             lb_capacity_reservation: true,
             certificates: Vec::new(),
-            target_groups: Vec::new(),
+            target_groups: BTreeMap::new(),
             quotas: Quotas::default(),
             skip_broken: false,
         }
@@ -138,7 +142,8 @@ impl Settings {
 }
 
 /// A certificate with the domains it covers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct KnownCertificate {
     /// The ARN.
     pub arn: String,
@@ -150,7 +155,8 @@ pub struct KnownCertificate {
 
 /// Quotas of Elastic Load Balancing, by which manifests are measured for warnings; an account may have
 /// others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Quotas {
     /// Values of all conditions of a rule. Default 5.

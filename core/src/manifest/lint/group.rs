@@ -1,5 +1,5 @@
 //! What a whole group says and its author hardly means: paths that a redirect hides, rules that never match,
-//! redirects to nowhere, health checks that cannot pass, quotas that AWS enforces.
+//! redirects to nowhere, quotas that AWS enforces.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,7 @@ use super::super::listener::Port;
 use super::super::{Origin, Settings};
 use super::shadow::shadowed;
 use crate::error::{Code, Diagnostic};
-use crate::model::{
-    ActionConfig, Listener, Priority, Protocol, ProtocolVersion, Rule, RuleCondition, TargetGroup,
-};
+use crate::model::{ActionConfig, Listener, Priority, Protocol, Rule, RuleCondition};
 
 /// Warnings about a group that was built.
 pub(in super::super) fn group(
@@ -30,7 +28,6 @@ pub(in super::super) fn group(
     review.missing_listeners(&mut told);
     review.shadowed(&mut told);
     review.redirects(&mut told);
-    review.health_checks(&mut told);
     review.quotas(&mut told);
     told
 }
@@ -186,16 +183,6 @@ impl Review<'_> {
         }
     }
 
-    /// Settings that AWS refuses, or that no answer can meet (§8.7).
-    fn health_checks(&self, told: &mut Vec<Diagnostic>) {
-        for group in &self.built.target_groups {
-            let origin = self.built.provenance.target_group(&group.target_group_arn);
-            for (message, expected) in health_check(group) {
-                told.push(self.about(origin, Code::W_HEALTH_CHECK, message).expected(expected));
-            }
-        }
-    }
-
     fn quotas(&self, told: &mut Vec<Diagnostic>) {
         let quotas = &self.settings.quotas;
         let name = &self.built.load_balancer.load_balancer_name;
@@ -257,64 +244,4 @@ fn weight(condition: &RuleCondition) -> (usize, usize) {
             (values.len(), count(&text))
         }
     }
-}
-
-/// What AWS would say of a group's health check, with what would be right.
-fn health_check(group: &TargetGroup) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    let grpc = group.protocol_version == ProtocolVersion::Grpc;
-    let (codes, low, high, kind) = if grpc {
-        (group.matcher.grpc_code.as_deref(), 0, 99, "gRPC")
-    } else {
-        (group.matcher.http_code.as_deref(), 200, 499, "HTTP")
-    };
-    let codes = codes.unwrap_or_default();
-    let fits = |text: &str| text.parse::<u16>().is_ok_and(|n| (low..=high).contains(&n));
-    let fit = |item: &str| match item.split_once('-') {
-        Some((from, to)) => fits(from) && fits(to),
-        None => fits(item),
-    };
-    if !codes.split(',').all(fit) {
-        out.push((
-            format!("the success codes `{codes}` do not fit a {kind} target group"),
-            format!("{low} to {high}, as `a,b` or `a-b`"),
-        ));
-    }
-    let path = &group.health_check_path;
-    if !path.starts_with('/') || path.len() > 1024 {
-        out.push((
-            format!("the health check path `{path}` is no path"),
-            "`/` and at most 1023 characters".to_owned(),
-        ));
-    }
-    let (interval, timeout) = (group.health_check_interval_seconds, group.health_check_timeout_seconds);
-    for (what, value, range) in [
-        ("healthcheck-interval-seconds", interval, 5..=300),
-        ("healthcheck-timeout-seconds", timeout, 2..=120),
-        ("healthy-threshold-count", group.healthy_threshold_count, 2..=10),
-        ("unhealthy-threshold-count", group.unhealthy_threshold_count, 2..=10),
-    ] {
-        if !range.contains(&value) {
-            out.push((
-                format!("AWS would refuse `{what}` {value}"),
-                format!("{} to {}", range.start(), range.end()),
-            ));
-        }
-    }
-    if timeout >= interval {
-        out.push((
-            format!(
-                "a health check may take {timeout} s and is made every {interval} s: AWS would refuse it"
-            ),
-            "a timeout shorter than the interval".to_owned(),
-        ));
-    }
-    let port = group.health_check_port.parse::<i32>();
-    if port.is_ok_and(|p| !(1..=65535).contains(&p)) {
-        out.push((
-            format!("`healthcheck-port` {} is no port", group.health_check_port),
-            "1 to 65535".to_owned(),
-        ));
-    }
-    out
 }

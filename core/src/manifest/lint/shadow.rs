@@ -66,60 +66,92 @@ impl<'a> Simple<'a> {
     }
 }
 
-/// The pattern that matches every path, in two spellings.
-const ANY_PATH: [&str; 2] = ["/*", "*"];
-
-/// The first rule that takes a host and a path pattern.
+/// The first rules that take hosts and paths, by what covers a host.
 #[derive(Default)]
 struct Seen {
-    by_host: HashMap<String, HashMap<String, usize>>,
-    /// Lengths of patterns that end in their only `*`, without it.
-    prefix_lengths: BTreeSet<usize>,
+    any: Paths,
+    exact: HashMap<String, Paths>,
+    /// `*.example.com`, by what stands behind the star.
+    suffix: HashMap<String, Paths>,
+}
+
+/// The first rule that takes a path pattern.
+#[derive(Default)]
+struct Paths {
+    exact: HashMap<String, usize>,
+    /// Patterns that end in their only `*`, by what stands before it.
+    prefix: HashMap<String, usize>,
+    /// How long those are.
+    lengths: BTreeSet<usize>,
 }
 
 impl Seen {
     fn add(&mut self, rule: usize, simple: &Simple<'_>) {
-        let any = [String::new()];
-        let hosts = if simple.hosts.is_empty() { &any[..] } else { &simple.hosts };
-        for host in hosts {
-            let paths = self.by_host.entry(host.clone()).or_default();
-            let all = if simple.paths.is_empty() { &ANY_PATH[1..] } else { &simple.paths[..] };
-            for path in all {
-                if let Some(prefix) = path.strip_suffix('*').filter(|p| !p.contains(['*', '?'])) {
-                    self.prefix_lengths.insert(prefix.len());
-                }
-                paths.entry((*path).to_owned()).or_insert(rule);
-            }
+        if simple.hosts.is_empty() {
+            self.any.add(rule, &simple.paths);
+        }
+        for host in &simple.hosts {
+            let suffix = host.strip_prefix('*').filter(|rest| !rest.contains(['*', '?']));
+            let paths = match suffix {
+                Some(suffix) => self.suffix.entry(suffix.to_owned()),
+                None => self.exact.entry(host.clone()),
+            };
+            paths.or_default().add(rule, &simple.paths);
         }
     }
 
     /// The rules that take every host and path of `simple`; `None` where one is left over.
     fn covering(&self, simple: &Simple<'_>) -> Option<Vec<usize>> {
-        let any_host = [String::new()];
-        let hosts = if simple.hosts.is_empty() || simple.host_regex { &any_host[..] } else { &simple.hosts };
         let any_path = ["/*"];
         let paths = if simple.paths.is_empty() || simple.path_regex { &any_path[..] } else { &simple.paths };
         let mut by = BTreeSet::new();
-        for host in hosts {
-            for path in paths {
-                by.insert(self.first(host, path)?);
+        for path in paths {
+            if simple.hosts.is_empty() || simple.host_regex {
+                by.insert(self.any.first(path)?);
+            } else {
+                for host in &simple.hosts {
+                    by.insert(self.first(host, path)?);
+                }
             }
         }
         Some(by.into_iter().collect())
     }
 
     fn first(&self, host: &str, path: &str) -> Option<usize> {
-        let dots =
-            host.match_indices('.').filter_map(|(at, _)| host.get(at..)).map(|rest| format!("*{rest}"));
-        let keys = [String::new(), host.to_owned(), "*".to_owned()].into_iter().chain(dots);
-        keys.filter_map(|key| self.on_host(self.by_host.get(&key)?, path)).min()
+        let dots = host.match_indices('.').filter_map(|(at, _)| host.get(at..));
+        let wider = dots.chain([""]).filter_map(|suffix| self.suffix.get(suffix));
+        let all = self.exact.get(host).into_iter().chain(wider).chain([&self.any]);
+        all.filter_map(|paths| paths.first(path)).min()
+    }
+}
+
+impl Paths {
+    fn add(&mut self, rule: usize, paths: &[&str]) {
+        if paths.is_empty() {
+            self.add_one(rule, "*");
+        }
+        for path in paths {
+            self.add_one(rule, path);
+        }
     }
 
-    fn on_host(&self, patterns: &HashMap<String, usize>, path: &str) -> Option<usize> {
+    fn add_one(&mut self, rule: usize, path: &str) {
+        match path.strip_suffix('*').filter(|p| !p.contains(['*', '?'])) {
+            Some(prefix) => {
+                self.lengths.insert(prefix.len());
+                self.prefix.entry(prefix.to_owned()).or_insert(rule);
+            }
+            None => {
+                self.exact.entry(path.to_owned()).or_insert(rule);
+            }
+        }
+    }
+
+    fn first(&self, path: &str) -> Option<usize> {
         let literal = path.find(['*', '?']).unwrap_or(path.len());
-        let prefixes = self.prefix_lengths.iter().take_while(|n| **n <= literal);
-        let prefixes = prefixes.filter_map(|n| Some(format!("{}*", path.get(..*n)?)));
-        std::iter::once(path.to_owned()).chain(prefixes).filter_map(|p| patterns.get(&p).copied()).min()
+        let lengths = self.lengths.iter().take_while(|n| **n <= literal);
+        let wider = lengths.filter_map(|n| self.prefix.get(path.get(..*n)?));
+        self.exact.get(path).into_iter().chain(wider).copied().min()
     }
 }
 
