@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::input::{self, InputArgs};
 use super::{misused, refuse};
 use crate::forwarder::headers::{Arrival, to_target};
+use crate::forwarder::metrics::Metrics;
 use crate::forwarder::settings::Settings as WireSettings;
 use crate::model::{Model, Priority, Protocol, RuleCondition, TargetHealth, TargetHealthState};
 use crate::{
@@ -124,7 +125,7 @@ fn prepare(args: &RouteArgs) -> Result<(Route, Asked, Now, u64), ExitCode> {
     let listener = listener(&router, &loaded.model, &url, args.load_balancer.as_deref()).map_err(misused)?;
     let asked = Asked { method, url, headers, peer: SocketAddr::new(args.source_ip, 40_000) };
     let route = Route {
-        wire: WireSettings::of(&loaded.model, &router, &std::collections::HashMap::new()),
+        wire: WireSettings::of(&loaded.model, &router, &std::collections::HashMap::new(), &Metrics::default()),
         model: loaded.model,
         router,
         listener,
@@ -360,7 +361,7 @@ impl Route {
                 headers.append(name, value);
             }
         }
-        let settings = self.wire.listener(self.listener.id).unwrap_or_default();
+        let settings = self.wire.listener(self.listener.id).cloned().unwrap_or_default();
         let arrival = Arrival {
             settings: &settings,
             peer: asked.peer,

@@ -15,6 +15,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::clock::Clock;
 use super::drain::{Entered, Gone, InFlight};
+use super::proxy::Client;
+use super::record::Record;
+use super::settings::{GroupSettings, ListenerSettings};
 use crate::decision::Outcome;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -70,17 +73,52 @@ pub(crate) struct TargetBody {
     gone: Gone,
     report: InFlight,
     _open: Entered,
+    finish: Finish,
+}
+
+/// Ends the record of a request when its answer has ended, however that was.
+pub(crate) struct Finish {
+    client: Client,
+    record: Record,
+    listener: Arc<ListenerSettings>,
+    group: Option<GroupSettings>,
+}
+
+impl Finish {
+    pub(crate) fn new(
+        client: Client,
+        record: Record,
+        listener: Arc<ListenerSettings>,
+        group: Option<GroupSettings>,
+    ) -> Self {
+        Finish { client, record, listener, group }
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.client.finished(&self.record, &self.listener, self.group.as_ref());
+    }
 }
 
 impl TargetBody {
-    pub(crate) fn new(inner: Incoming, idle: Duration, gone: Gone, report: InFlight, open: Entered) -> Self {
-        TargetBody { inner, idle, timer: Box::pin(tokio::time::sleep(idle)), gone, report, _open: open }
+    pub(crate) fn new(
+        inner: Incoming,
+        idle: Duration,
+        gone: Gone,
+        report: InFlight,
+        open: Entered,
+        finish: Finish,
+    ) -> Self {
+        let timer = Box::pin(tokio::time::sleep(idle));
+        TargetBody { inner, idle, timer, gone, report, _open: open, finish }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer.as_mut().reset(Instant::now() + self.idle);
+                self.finish.record.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(Some(Err(e))) => {
@@ -107,6 +145,7 @@ pub(crate) struct Progress {
     last_ms: AtomicU64,
     complete: AtomicBool,
     broken: AtomicBool,
+    bytes: AtomicU64,
 }
 
 impl Progress {
@@ -116,6 +155,7 @@ impl Progress {
             last_ms: AtomicU64::new(clock.now().mono_ms),
             complete: AtomicBool::new(complete),
             broken: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
         })
     }
 
@@ -131,6 +171,11 @@ impl Progress {
     /// Whether the client broke off in the middle of its request.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// How much of the body has come.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Returns once nothing has moved for `idle`.
@@ -168,6 +213,10 @@ impl HttpBody for ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         self.progress.touch();
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         match &frame {
             None => self.progress.complete.store(true, Ordering::Relaxed),
             Some(Err(_)) => self.progress.broken.store(true, Ordering::Relaxed),

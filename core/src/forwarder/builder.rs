@@ -2,24 +2,34 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
 use super::drain::{Departures, Drained};
+use super::hooks::{Hook, HookAnswer, HookRequest, Hooks};
+use super::listener::Source;
+use super::metrics::Metrics;
+use super::observe::Observe;
 use super::settings::Settings;
 use super::tls::TlsConfig;
 use super::upstream::{Dial, Upstream};
-use super::{Shared, StartError, listener, probe};
+use super::{Shared, StartError, Worker, http1, listener, probe, settings, status};
 use crate::decision::ListenerId;
 use crate::error::Error;
 use crate::model::Model;
 use crate::router::{HealthEvent, Router};
 use crate::time::Now;
+
+/// How often idle connections are looked at, and how long they may be idle.
+const SWEEP: Duration = Duration::from_secs(10);
+const IDLE_TARGET: Duration = Duration::from_secs(60);
 
 /// How many health events a slow subscriber may be behind.
 const EVENTS: usize = 1024;
@@ -29,10 +39,16 @@ pub struct Builder {
     router: Arc<Router>,
     model: Model,
     clock: ForwarderClock,
-    binds: Vec<(ListenerId, SocketAddr, Option<TlsConfig>)>,
+    binds: Vec<(ListenerId, Source, Option<TlsConfig>)>,
     sources: HashMap<String, IpAddr>,
     dial: Dial,
     health_checks: bool,
+    workers: Vec<Handle>,
+    reuse_port: bool,
+    roots: Option<Vec<u8>>,
+    hooks: Hooks,
+    observe: Observe,
+    max_connections: usize,
 }
 
 /// The clock that a router and its forwarder have in common. `Router::new` and the forwarder must be
@@ -69,13 +85,100 @@ impl Builder {
             sources: HashMap::new(),
             dial: Arc::new(|address| address),
             health_checks: true,
+            workers: Vec::new(),
+            reuse_port: false,
+            roots: None,
+            hooks: Hooks::default(),
+            observe: Observe::default(),
+            max_connections: usize::MAX,
         }
     }
 
     /// Serves a listener on an address; with TLS for an HTTPS listener. Port 0 takes a free one.
     #[must_use]
     pub fn bind(mut self, listener: ListenerId, address: SocketAddr, tls: Option<TlsConfig>) -> Self {
-        self.binds.push((listener, address, tls));
+        self.binds.push((listener, Source::Address(address), tls));
+        self
+    }
+
+    /// Serves a listener on sockets that listen already: one's own, or those that another process hands
+    /// over ([`Running::sockets`]).
+    #[must_use]
+    pub fn adopt(
+        mut self,
+        listener: ListenerId,
+        sockets: Vec<std::net::TcpListener>,
+        tls: Option<TlsConfig>,
+    ) -> Self {
+        self.binds.push((listener, Source::Sockets(sockets), tls));
+        self
+    }
+
+    /// Runtimes that share the connections among them, each with its own connections to targets. Best are
+    /// current-thread runtimes, one for each core, driven by threads of yours. Without this, everything is
+    /// served by the runtime that [`Builder::start`] is called in.
+    #[must_use]
+    pub fn workers(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
+        self.workers = runtimes.into_iter().collect();
+        self
+    }
+
+    /// Whether listeners are bound with SO_REUSEPORT: then each worker has a socket of its own, and another
+    /// process of the same user can bind the same address. Default false.
+    #[must_use]
+    pub fn reuse_port(mut self, on: bool) -> Self {
+        self.reuse_port = on;
+        self
+    }
+
+    /// Verifies the certificates of HTTPS targets, which the load balancer of AWS does not: with these
+    /// authorities (PEM), and the target's address as the name.
+    #[must_use]
+    pub fn verify_targets(mut self, authorities: &[u8]) -> Self {
+        self.roots = Some(authorities.to_vec());
+        self
+    }
+
+    /// At most so many client connections at a time; more are closed as soon as they come.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.max_connections = most;
+        self
+    }
+
+    /// Who decides on authentication actions (OIDC, Cognito, JWT). Without it such requests are refused.
+    #[must_use]
+    pub fn authenticate<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn(HookRequest) -> A + Send + Sync + 'static,
+        A: Future<Output = HookAnswer> + Send + 'static,
+    {
+        self.hooks.authenticate = Some(Hook::new(hook));
+        self
+    }
+
+    /// A firewall that sees every request that rules have matched.
+    #[must_use]
+    pub fn firewall<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn(HookRequest) -> A + Send + Sync + 'static,
+        A: Future<Output = HookAnswer> + Send + 'static,
+    {
+        self.hooks.firewall = Some(Hook::new(hook));
+        self
+    }
+
+    /// Takes the lines of the access log, in the load balancer's format; without their ends. Must not wait.
+    #[must_use]
+    pub fn access_log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.observe.access = Some(Arc::new(sink));
+        self
+    }
+
+    /// Takes the lines of the connection log. Must not wait.
+    #[must_use]
+    pub fn connection_log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.observe.connections = Some(Arc::new(sink));
         self
     }
 
@@ -104,26 +207,61 @@ impl Builder {
     /// Binds every listener and begins. Must be called inside a tokio runtime.
     #[allow(clippy::unused_async)] // callers must be in a runtime, and binding may have to wait one day
     pub async fn start(self) -> Result<Running, StartError> {
-        let settings = Settings::of(&self.model, &self.router, &self.sources);
+        let metrics = Metrics::default();
+        let settings = Settings::of(&self.model, &self.router, &self.sources, &metrics);
+        let runtimes = if self.workers.is_empty() { vec![Handle::current()] } else { self.workers };
+        let workers = runtimes
+            .into_iter()
+            .map(|runtime| {
+                let upstream = Upstream::new(self.dial.clone(), self.roots.as_deref())?;
+                Ok(Arc::new(Worker { runtime, pool: http1::Pool::default(), upstream }))
+            })
+            .collect::<Result<Vec<_>, StartError>>()?;
+        let prober = Arc::new(Worker {
+            runtime: Handle::current(),
+            pool: http1::Pool::default(),
+            upstream: Upstream::new(self.dial, self.roots.as_deref())?,
+        });
         let shared = Arc::new(Shared {
             router: self.router,
             clock: self.clock.0,
             settings: ArcSwap::from_pointee(settings),
-            upstream: Upstream::new(self.dial)?,
             departures: Departures::default(),
             events: broadcast::channel(EVENTS).0,
             wake: Notify::new(),
+            hooks: self.hooks,
+            metrics,
+            observe: self.observe,
+            connections: AtomicUsize::new(0),
+            max_connections: self.max_connections,
         });
+        let mut chores: Vec<JoinHandle<()>> =
+            workers.iter().map(|worker| worker.runtime.spawn(sweep(worker.clone()))).collect();
+        if self.health_checks {
+            chores.push(tokio::spawn(probe::run(shared.clone(), prober)));
+        }
         let running = Running {
-            probes: self.health_checks.then(|| tokio::spawn(probe::run(shared.clone()))),
+            chores,
             listeners: Mutex::new(HashMap::new()),
             sources: Mutex::new(self.sources),
+            model: ArcSwap::from_pointee(self.model),
             shared,
+            workers,
+            reuse_port: self.reuse_port,
         };
-        for (listener, address, tls) in self.binds {
-            running.bind(listener, address, tls)?;
+        for (listener, source, tls) in self.binds {
+            running.listen(listener, source, tls)?;
         }
         Ok(running)
+    }
+}
+
+/// Closes connections to targets that nobody has needed for long.
+async fn sweep(worker: Arc<Worker>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        worker.pool.sweep(IDLE_TARGET);
     }
 }
 
@@ -133,7 +271,10 @@ pub struct Running {
     shared: Arc<Shared>,
     listeners: Mutex<HashMap<ListenerId, listener::Running>>,
     sources: Mutex<HashMap<String, IpAddr>>,
-    probes: Option<JoinHandle<()>>,
+    model: ArcSwap<Model>,
+    chores: Vec<JoinHandle<()>>,
+    workers: Vec<Arc<Worker>>,
+    reuse_port: bool,
 }
 
 impl Running {
@@ -144,10 +285,67 @@ impl Running {
         address: SocketAddr,
         tls: Option<TlsConfig>,
     ) -> Result<SocketAddr, StartError> {
-        let started = listener::Running::start(self.shared.clone(), listener, address, tls)?;
+        self.listen(listener, Source::Address(address), tls)
+    }
+
+    fn listen(
+        &self,
+        listener: ListenerId,
+        source: Source,
+        tls: Option<TlsConfig>,
+    ) -> Result<SocketAddr, StartError> {
+        let started = listener::Running::start(
+            self.shared.clone(),
+            &self.workers,
+            listener,
+            source,
+            tls,
+            self.reuse_port,
+        )?;
         let address = started.address;
         lock(&self.listeners).insert(listener, started);
         Ok(address)
+    }
+
+    /// Serves sockets that listen already, as [`Builder::adopt`].
+    pub fn adopt(
+        &self,
+        listener: ListenerId,
+        sockets: Vec<std::net::TcpListener>,
+        tls: Option<TlsConfig>,
+    ) -> Result<SocketAddr, StartError> {
+        self.listen(listener, Source::Sockets(sockets), tls)
+    }
+
+    /// The sockets of a listener, to hand over to a process that takes over: whoever has them gets the
+    /// clients that connect from now on and those that wait already, so that none is refused while this
+    /// process drains.
+    pub fn sockets(&self, listener: ListenerId) -> std::io::Result<Vec<std::net::TcpListener>> {
+        lock(&self.listeners).get(&listener).map_or_else(|| Ok(Vec::new()), listener::Running::sockets)
+    }
+
+    /// Serves one connection that you have accepted yourself, in HTTP/1; `false` if the listener is not
+    /// served. For transports of your own: a Unix socket, a tunnel, a test.
+    pub fn serve_connection<S>(&self, listener: ListenerId, stream: S, peer: SocketAddr) -> bool
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let all = lock(&self.listeners);
+        let (Some(listener), Some(worker)) = (all.get(&listener), self.workers.first()) else { return false };
+        listener.adopt(stream, peer, worker);
+        true
+    }
+
+    /// All metrics as OpenMetrics text, under CloudWatch's names.
+    pub fn metrics(&self) -> String {
+        let model = self.model.load();
+        self.shared.metrics.text(&self.shared.router, |group| settings::dimensions(&model, group))
+    }
+
+    /// Load balancers, listeners, rules, target groups and the health of targets as they are now: the
+    /// model's JSON with the health that the router knows.
+    pub fn status(&self) -> serde_json::Value {
+        status::of(&self.model.load(), &self.shared.router)
     }
 
     /// Stops accepting on a listener at once; the future ends when its requests have, or `grace` has.
@@ -192,8 +390,9 @@ impl Running {
     /// Swaps a model into the router and follows it. Listeners are the caller's to bind and unbind.
     pub fn reload(&self, model: &Model) -> Result<(), Error> {
         self.shared.router.reload(model, self.shared.clock.now())?;
-        let settings = Settings::of(model, &self.shared.router, &lock(&self.sources));
+        let settings = Settings::of(model, &self.shared.router, &lock(&self.sources), &self.shared.metrics);
         self.shared.settings.store(Arc::new(settings));
+        self.model.store(Arc::new(model.clone()));
         self.shared.departures.tidy();
         self.shared.wake.notify_one();
         Ok(())
@@ -218,8 +417,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(probes) = &self.probes {
-            probes.abort();
+        for chore in &self.chores {
+            chore.abort();
         }
     }
 }

@@ -44,3 +44,24 @@ pub(crate) fn http_date() -> String {
 pub(crate) fn entropy() -> u64 {
     fastrand::u64(..)
 }
+
+/// A moment as the logs write it, with microseconds.
+pub(crate) fn iso8601(at: SystemTime) -> String {
+    let at = time::OffsetDateTime::from(at);
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    let (hour, minute, second, micros) = (at.hour(), at.minute(), at.second(), at.microsecond());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_iso_8601() {
+        let at = |s, us| iso8601(UNIX_EPOCH + std::time::Duration::new(s, us * 1000));
+        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(at(951_782_400, 1), "2000-02-29T00:00:00.000001Z");
+        assert_eq!(at(1_767_225_599, 999_999), "2025-12-31T23:59:59.999999Z");
+    }
+}

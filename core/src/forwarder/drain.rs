@@ -83,6 +83,13 @@ impl Departures {
         })
     }
 
+    /// A notice for a request that is with `target` already: ready at once if that is gone.
+    pub(crate) fn of_live(&self, target: TargetId, router: &Router) -> Gone {
+        let notice = self.of(target);
+        // Subscribed first: what goes between the two steps is noticed by one of them.
+        if router.target(target).is_none() { Box::pin(std::future::ready(())) } else { notice }
+    }
+
     /// `target` is gone: whoever waits on it is cut.
     pub(crate) fn gone(&self, target: TargetId) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

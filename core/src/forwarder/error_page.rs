@@ -2,7 +2,7 @@
 //! §2.3, §2.4).
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, SERVER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, LOCATION, SERVER};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::Body;
@@ -34,53 +34,132 @@ pub(crate) fn page(status: u16) -> String {
     )
 }
 
-/// An error. Statuses after which the client's stream cannot be trusted close the connection.
-pub(crate) fn error(status: u16, settings: &ListenerSettings) -> Response<Body> {
-    let mut response = own(status, "text/html", Bytes::from(page(status)), settings);
-    if matches!(status, 400 | 408 | 413 | 414) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// An answer of the load balancer's own, before it is written in the client's protocol.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) location: Option<String>,
+    /// Whole header fields besides those that every answer has.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A redirect.
-pub(crate) fn redirect(status: u16, location: &str, settings: &ListenerSettings) -> Response<Body> {
-    let Ok(location) = HeaderValue::try_from(location) else {
-        return error(500, settings);
-    };
-    let mut response = own(status, "text/html", Bytes::from(page(status)), settings);
-    response.headers_mut().insert(LOCATION, location);
-    response
+impl Answer {
+    /// An error page.
+    pub(crate) fn error(status: u16) -> Self {
+        let content_type = Some("text/html".to_owned());
+        Answer { status, content_type, body: page(status).into_bytes(), ..Answer::default() }
+    }
+
+    /// A redirect.
+    pub(crate) fn redirect(status: u16, location: &str) -> Self {
+        if location.bytes().any(|b| matches!(b, 0..=b' ' | 0x7f)) {
+            return Answer::error(500);
+        }
+        Answer { location: Some(location.to_owned()), ..Answer::error(status) }
+    }
+
+    /// A fixed response.
+    pub(crate) fn fixed(status: u16, content_type: Option<&str>, body: &[u8]) -> Self {
+        let content_type = Some(content_type.unwrap_or("text/plain; charset=utf-8").to_owned());
+        Answer { status, content_type, body: body.to_vec(), ..Answer::default() }
+    }
+
+    /// Whether the client's stream cannot be trusted after it.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self.status, 400 | 408 | 413 | 414 | 460 | 501 | 505)
+    }
+
+    /// For hyper. `grpc` clients look for their status in a header of its own (spec: dataplane §6.7).
+    pub(crate) fn into_response(self, settings: &ListenerSettings, grpc: bool) -> Response<Body> {
+        let length = self.body.len();
+        // The body of an answer to HEAD is dropped by hyper, its Content-Length is kept.
+        let mut response = Response::new(Body::full(Bytes::from(self.body)));
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        if settings.server_header {
+            headers.insert(SERVER, HeaderValue::from_static("awselb/2.0"));
+        }
+        if let Ok(date) = HeaderValue::try_from(clock::http_date()) {
+            headers.insert(DATE, date);
+        }
+        if let Some(content_type) = self.content_type.and_then(|t| HeaderValue::try_from(t).ok()) {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if let Some(location) = self.location.and_then(|l| HeaderValue::try_from(l).ok()) {
+            headers.insert(LOCATION, location);
+        }
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
+        if grpc {
+            headers.insert("grpc-status", HeaderValue::from(grpc_status(self.status)));
+            if let Ok(message) = HeaderValue::try_from(title(self.status)) {
+                headers.insert("grpc-message", message);
+            }
+        }
+        settings.insert_response_headers(headers);
+        response
+    }
+
+    /// For HTTP/1.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, settings: &ListenerSettings, how: Http1) {
+        if how.version9 {
+            out.extend_from_slice(&self.body);
+            return;
+        }
+        let mut line = |name: &str, value: &[u8]| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        };
+        line("HTTP/1.1 ", title(self.status).as_bytes());
+        if settings.server_header {
+            line("Server: ", b"awselb/2.0");
+        }
+        line("Date: ", clock::http_date().as_bytes());
+        if let Some(content_type) = &self.content_type {
+            line("Content-Type: ", content_type.as_bytes());
+        }
+        line("Content-Length: ", self.body.len().to_string().as_bytes());
+        line("Connection: ", if how.keep_alive { b"keep-alive" } else { b"close" });
+        if let Some(location) = &self.location {
+            line("Location: ", location.as_bytes());
+        }
+        let inserted = settings.insert.iter();
+        for (name, value) in self.headers.iter().chain(inserted) {
+            line(&format!("{name}: "), value.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        if !how.head {
+            out.extend_from_slice(&self.body);
+        }
+    }
 }
 
-/// A fixed response.
-pub(crate) fn fixed(
-    status: u16,
-    content_type: Option<&str>,
-    body: Vec<u8>,
-    settings: &ListenerSettings,
-) -> Response<Body> {
-    own(status, content_type.unwrap_or("text/plain; charset=utf-8"), Bytes::from(body), settings)
+/// How an answer is written for HTTP/1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Http1 {
+    pub(crate) keep_alive: bool,
+    /// The request was HEAD: no body.
+    pub(crate) head: bool,
+    /// HTTP/0.9: no head.
+    pub(crate) version9: bool,
 }
 
-fn own(status: u16, content_type: &str, body: Bytes, settings: &ListenerSettings) -> Response<Body> {
-    let length = body.len();
-    // The body of an answer to HEAD is dropped by hyper, its Content-Length is kept.
-    let mut response = Response::new(Body::full(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    if settings.server_header {
-        headers.insert(SERVER, HeaderValue::from_static("awselb/2.0"));
+/// gRPC's own mapping of HTTP statuses.
+fn grpc_status(status: u16) -> u16 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
     }
-    if let Ok(date) = HeaderValue::try_from(clock::http_date()) {
-        headers.insert(DATE, date);
-    }
-    if let Ok(content_type) = HeaderValue::try_from(content_type) {
-        headers.insert(CONTENT_TYPE, content_type);
-    }
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    settings.insert_response_headers(headers);
-    response
 }
 
 #[cfg(test)]
@@ -104,11 +183,27 @@ mod tests {
     #[test]
     fn own_answers_say_who_answers() {
         let settings = ListenerSettings::default();
-        let response = redirect(301, "https://a:443/", &settings);
+        let response = Answer::redirect(301, "https://a:443/").into_response(&settings, false);
         assert_eq!(response.headers()[SERVER], "awselb/2.0");
         assert_eq!(response.headers()[CONTENT_LENGTH], "134");
         assert_eq!(response.headers()[LOCATION], "https://a:443/");
-        assert!(response.headers().get(CONNECTION).is_none());
-        assert_eq!(error(400, &settings).headers()[CONNECTION], "close");
+        let response = Answer::error(503).into_response(&settings, true);
+        assert_eq!(response.headers()["grpc-status"], "14");
+    }
+
+    #[test]
+    fn both_protocols_say_the_same() {
+        let settings = ListenerSettings::default();
+        let answer = Answer::redirect(302, "http://a:80/");
+        let mut out = Vec::new();
+        answer.write(&mut out, &settings, Http1 { keep_alive: true, head: false, version9: false });
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 302 Found\r\nServer: awselb/2.0\r\nDate: "), "{text}");
+        assert!(
+            text.contains("\r\nConnection: keep-alive\r\nLocation: http://a:80/\r\n\r\n<html>"),
+            "{text}"
+        );
+        assert!(text.ends_with(&page(302)));
+        assert_eq!(Answer::redirect(301, "http://a/\r\nX: y").status, 500);
     }
 }

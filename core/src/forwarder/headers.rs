@@ -44,19 +44,34 @@ pub(crate) struct Refused(pub(crate) u16);
 /// Turns the client's headers into the target's.
 pub(crate) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> Result<(), Refused> {
     let settings = arrival.settings;
-    let host = host(headers, arrival)?;
+    let sent: Vec<HeaderValue> = headers.get_all(HOST).iter().cloned().collect();
+    let mut host = Vec::new();
+    write_host(&mut host, sent.first().map(HeaderValue::as_bytes), arrival)?;
     strip_hop_by_hop(headers);
     headers.remove(EXPECT);
     if settings.drop_invalid {
         drop_invalid(headers);
     }
     join_cookies(headers, arrival.version);
-    headers.insert(HOST, host);
-    forwarded_for(headers, arrival)?;
+    headers.insert(HOST, HeaderValue::from_bytes(&host).map_err(|_| Refused(400))?);
+    let lines: Vec<HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().cloned().collect();
+    let mut value = Vec::new();
+    write_forwarded_for(&mut value, lines.iter().map(HeaderValue::as_bytes), arrival)?;
+    match settings.xff {
+        XffMode::Preserve => {}
+        XffMode::Remove => drop(headers.remove(X_FORWARDED_FOR)),
+        XffMode::Append => {
+            headers.insert(X_FORWARDED_FOR, HeaderValue::from_bytes(&value).map_err(|_| Refused(400))?);
+        }
+    }
     let https = settings.protocol == crate::model::Protocol::Https;
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if https { "https" } else { "http" }));
     headers.insert(X_FORWARDED_PORT, HeaderValue::from(settings.port));
-    trace_id(headers, arrival);
+    let mut trace = Vec::new();
+    write_trace_id(&mut trace, headers.get(&X_AMZN_TRACE_ID).map(HeaderValue::as_bytes), arrival);
+    if let Ok(trace) = HeaderValue::from_bytes(&trace) {
+        headers.insert(X_AMZN_TRACE_ID, trace);
+    }
     Ok(())
 }
 
@@ -64,19 +79,6 @@ pub(crate) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> Resul
 pub(crate) fn to_client(headers: &mut HeaderMap, settings: &ListenerSettings) {
     strip_hop_by_hop(headers);
     settings.insert_response_headers(headers);
-}
-
-/// Whether the client asks for a WebSocket, the one upgrade that is passed on.
-pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
-    let token = |name: &HeaderName, word: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .flat_map(|v| v.split(','))
-            .any(|t| t.trim().eq_ignore_ascii_case(word))
-    };
-    token(&CONNECTION, "upgrade") && token(&UPGRADE, "websocket")
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -122,38 +124,51 @@ fn join_cookies(headers: &mut HeaderMap, version: Version) {
     }
 }
 
-fn host(headers: &HeaderMap, arrival: &Arrival<'_>) -> Result<HeaderValue, Refused> {
-    if let Some(host) = arrival.rewritten_host {
-        return HeaderValue::try_from(host).map_err(|_| Refused(500));
-    }
+/// Writes the Host for the target (spec: dataplane §6.3); `sent` is the first Host line.
+pub(crate) fn write_host(
+    out: &mut Vec<u8>,
+    sent: Option<&[u8]>,
+    arrival: &Arrival<'_>,
+) -> Result<(), Refused> {
     let settings = arrival.settings;
-    let sent = match (arrival.authority, headers.get(HOST)) {
-        (Some(authority), _) => authority.to_owned(),
-        (None, Some(host)) => match host.to_str() {
-            Ok(host) if !host.is_empty() => host.to_owned(),
-            _ => return Err(Refused(400)),
-        },
-        (None, None) if arrival.version == Version::HTTP_10 => settings.dns_name.clone(),
-        (None, None) => return Err(Refused(400)),
-    };
-    if settings.preserve_host {
-        return HeaderValue::try_from(sent).map_err(|_| Refused(400));
+    if let Some(host) = arrival.rewritten_host {
+        if host.bytes().any(|b| matches!(b, 0..=b' ' | 0x7f)) {
+            return Err(Refused(500));
+        }
+        out.extend_from_slice(host.as_bytes());
+        return Ok(());
     }
-    let lower = sent.to_ascii_lowercase();
-    let (name, port) = split_port(&lower);
+    let authority = arrival.authority.map(str::as_bytes);
+    let chosen = if settings.preserve_host { sent.or(authority) } else { authority.or(sent) };
+    let Some(host) = chosen.filter(|h| !h.is_empty()) else {
+        if chosen.is_some() || arrival.version == Version::HTTP_11 {
+            return Err(Refused(400));
+        }
+        out.extend_from_slice(settings.dns_name.as_bytes());
+        return Ok(());
+    };
+    if host.iter().any(|b| matches!(b, 0..=b' ' | 0x7f)) {
+        return Err(Refused(400));
+    }
+    if settings.preserve_host {
+        out.extend_from_slice(host);
+        return Ok(());
+    }
+    let text = std::str::from_utf8(host).map_err(|_| Refused(400))?;
+    let (name, port) = split_port(text);
+    out.extend(name.bytes().map(|b| b.to_ascii_lowercase()));
     let well_known = matches!(settings.port, 80 | 443);
     // A client of a mapped port names that port; on AWS it would have named the listener's.
     let port = match port {
-        Some(port) if port == arrival.bound_port => Some(settings.port),
-        port => port,
+        Some(port) if port == arrival.bound_port => settings.port,
+        Some(port) => port,
+        None => settings.port,
     };
-    let host = match port {
-        None if well_known => name.to_owned(),
-        None => format!("{name}:{}", settings.port),
-        Some(port) if port == settings.port && well_known => name.to_owned(),
-        Some(port) => format!("{name}:{port}"),
-    };
-    HeaderValue::try_from(host).map_err(|_| Refused(400))
+    if port != settings.port || !well_known {
+        out.push(b':');
+        push_number(out, port.into());
+    }
+    Ok(())
 }
 
 /// Splits a Host into its name and its port, where it has a valid one.
@@ -169,56 +184,100 @@ pub(crate) fn split_port(host: &str) -> (&str, Option<u16>) {
     }
 }
 
-fn forwarded_for(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> Result<(), Refused> {
-    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    let count = lines.iter().flat_map(|l| l.split(|b| *b == b',')).count();
-    if count > MAX_FORWARDED_FOR {
+/// Writes X-Forwarded-For as mode `append` has it; counts its addresses in every mode (spec: dataplane §6.1).
+pub(crate) fn write_forwarded_for<'a>(
+    out: &mut Vec<u8>,
+    lines: impl Iterator<Item = &'a [u8]>,
+    arrival: &Arrival<'_>,
+) -> Result<(), Refused> {
+    let start = out.len();
+    for line in lines {
+        if out.len() > start {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(line);
+    }
+    let written = out.get(start..).unwrap_or_default();
+    if !written.is_empty() && written.iter().filter(|b| **b == b',').count() >= MAX_FORWARDED_FOR {
         return Err(Refused(463));
     }
-    match arrival.settings.xff {
-        XffMode::Preserve => {}
-        XffMode::Remove => {
-            headers.remove(X_FORWARDED_FOR);
-        }
-        XffMode::Append => {
-            // A peer of a dual-stack socket is an IPv4 address in disguise.
-            let ip = arrival.peer.ip().to_canonical();
-            let client = match (arrival.settings.xff_client_port, ip) {
-                (false, ip) => ip.to_string(),
-                (true, IpAddr::V4(ip)) => format!("{ip}:{}", arrival.peer.port()),
-                (true, IpAddr::V6(ip)) => format!("[{ip}]:{}", arrival.peer.port()),
-            };
-            let mut value = lines.join(b", ".as_slice());
-            if !value.is_empty() {
-                value.extend_from_slice(b", ");
-            }
-            value.extend_from_slice(client.as_bytes());
-            headers.insert(X_FORWARDED_FOR, HeaderValue::from_bytes(&value).map_err(|_| Refused(400))?);
-        }
+    if !written.is_empty() {
+        out.extend_from_slice(b", ");
     }
+    push_peer(out, arrival);
     Ok(())
 }
 
-fn trace_id(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
-    let [a, b] = arrival.entropy;
-    let fresh = format!("1-{:08x}-{a:016x}{:08x}", arrival.unix_s as u32, b as u32);
-    let sent = headers.get(&X_AMZN_TRACE_ID).and_then(|v| v.to_str().ok());
-    let value = match sent {
-        Some(sent) if !sent.is_empty() && sent.len() <= MAX_TRACE_ID => {
-            let fields: Vec<&str> =
-                sent.split(';').map(str::trim).filter(|f| !f.is_empty() && !f.starts_with("Self=")).collect();
-            if fields.iter().any(|f| f.starts_with("Root=")) {
-                format!("Self={fresh};{}", fields.join(";"))
-            } else if fields.is_empty() {
-                format!("Root={fresh}")
-            } else {
-                format!("Root={fresh};{}", fields.join(";"))
+fn push_peer(out: &mut Vec<u8>, arrival: &Arrival<'_>) {
+    // A peer of a dual-stack socket is an IPv4 address in disguise.
+    let ip = arrival.peer.ip().to_canonical();
+    let with_port = arrival.settings.xff_client_port;
+    match ip {
+        IpAddr::V4(ip) => {
+            for (i, octet) in ip.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                push_number(out, octet.into());
             }
         }
-        _ => format!("Root={fresh}"),
+        IpAddr::V6(ip) if with_port => out.extend_from_slice(format!("[{ip}]").as_bytes()),
+        IpAddr::V6(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+    }
+    if with_port {
+        out.push(b':');
+        push_number(out, arrival.peer.port().into());
+    }
+}
+
+/// Writes X-Amzn-Trace-Id (spec: dataplane §6.2).
+pub(crate) fn write_trace_id(out: &mut Vec<u8>, sent: Option<&[u8]>, arrival: &Arrival<'_>) {
+    let fresh = |out: &mut Vec<u8>| {
+        let [a, b] = arrival.entropy;
+        out.extend_from_slice(b"1-");
+        push_hex(out, arrival.unix_s, 8);
+        out.push(b'-');
+        push_hex(out, a, 16);
+        push_hex(out, b, 8);
     };
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.insert(X_AMZN_TRACE_ID, value);
+    let sent = sent.filter(|s| s.len() <= MAX_TRACE_ID).and_then(|s| std::str::from_utf8(s).ok());
+    let fields = || {
+        let all = sent.unwrap_or_default().split(';').map(str::trim);
+        all.filter(|f| {
+            !f.is_empty() && !f.starts_with("Self=") && f.bytes().all(|b| matches!(b, b' '..=b'~'))
+        })
+    };
+    let has_root = fields().any(|f| f.starts_with("Root="));
+    out.extend_from_slice(if has_root { b"Self=" } else { b"Root=" });
+    fresh(out);
+    for field in fields() {
+        out.push(b';');
+        out.extend_from_slice(field.as_bytes());
+    }
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (number % 10) as u8;
+        }
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}
+
+/// Appends the lowest `digits` hexadecimal digits of a number.
+fn push_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
+    for place in (0..digits).rev() {
+        let digit = (number >> (4 * place)) & 15;
+        out.push(if digit < 10 { b'0' + digit as u8 } else { b'a' + (digit as u8 - 10) });
     }
 }
 

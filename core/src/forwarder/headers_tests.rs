@@ -161,10 +161,3 @@ fn http2_cookies_are_joined() {
     to_target(&mut map, &Arrival { version: Version::HTTP_2, ..arrival(&settings) }).unwrap();
     assert_eq!(map["cookie"], "a=1; b=2");
 }
-
-#[test]
-fn only_websocket_is_an_upgrade() {
-    assert!(is_websocket(&headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")])));
-    assert!(!is_websocket(&headers(&[("connection", "upgrade"), ("upgrade", "h2c")])));
-    assert!(!is_websocket(&headers(&[("upgrade", "websocket")])));
-}

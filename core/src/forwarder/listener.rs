@@ -1,36 +1,40 @@
-//! A port: accepts connections, does TLS, serves HTTP/1.1 and (over TLS) HTTP/2, and goes away in order:
-//! stop accepting, let requests finish, cut what is left.
+//! A port: accepts connections on every worker, does TLS, serves HTTP/1 and (over TLS) HTTP/2, and goes
+//! away in order: stop accepting, let requests finish, cut what is left.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::drain::{Drained, Open};
+use super::error_page::{Answer, Http1};
 use super::proxy::Client;
 use super::settings::ListenerSettings;
-use super::tls::TlsConfig;
-use super::{Shared, StartError, error_page};
+use super::tls::{TlsConfig, TlsFacts};
+use super::{Shared, StartError, Worker, clock, http1};
 use crate::decision::ListenerId;
 
 /// A client that connects has this long for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2 streams at a time on one connection (spec: dataplane §6.7).
 const MAX_STREAMS: u32 = 128;
+/// Requests on one HTTP/2 connection (spec: dataplane §6.7).
+const MAX_REQUESTS: u64 = 10_000;
 /// The longest request head that is read.
-const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEAD: u32 = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -39,63 +43,186 @@ enum Phase {
     Drain(Duration),
 }
 
+/// Where a listener gets its connections from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// An address to bind.
+    Address(SocketAddr),
+    /// Sockets that listen already.
+    Sockets(Vec<StdListener>),
+}
+
 /// A running listener.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    tls: Arc<ArcSwapOption<TlsConfig>>,
+    port: Arc<Port>,
     phase: watch::Sender<Phase>,
-    task: JoinHandle<Drained>,
+    tasks: Vec<JoinHandle<Drained>>,
+    /// For handing over: the same sockets that the workers accept on.
+    sockets: Vec<StdListener>,
+}
+
+/// What the connections of a port share.
+#[derive(Debug)]
+struct Port {
+    shared: Arc<Shared>,
+    listener: ListenerId,
+    bound_port: u16,
+    tls: ArcSwapOption<TlsConfig>,
 }
 
 impl Running {
-    /// Binds and begins to accept.
+    /// Listens and begins to accept, on every worker.
     pub(crate) fn start(
         shared: Arc<Shared>,
+        workers: &[Arc<Worker>],
         listener: ListenerId,
-        address: SocketAddr,
+        source: Source,
         tls: Option<TlsConfig>,
+        reuse_port: bool,
     ) -> Result<Self, StartError> {
-        let bound = bind(address).map_err(|source| StartError::Bind { address, source })?;
-        let address = bound.local_addr().map_err(|source| StartError::Bind { address, source })?;
+        let mut sockets = match source {
+            Source::Address(address) => bind_all(address, workers.len(), reuse_port)
+                .map_err(|source| StartError::Bind { address, source })?,
+            Source::Sockets(sockets) => sockets,
+        };
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let failed = |source| StartError::Bind { address: unknown, source };
+        let Some(first) = sockets.first() else {
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "no socket was handed over")));
+        };
+        let address = first.local_addr().map_err(failed)?;
+        // A worker without a socket of its own accepts on somebody else's.
+        let mine = sockets.len();
+        for i in mine..workers.len() {
+            if let Some(socket) = sockets.get(i % mine) {
+                sockets.push(socket.try_clone().map_err(failed)?);
+            }
+        }
         let (phase, phases) = watch::channel(Phase::Serve);
-        let tls = Arc::new(ArcSwapOption::from(tls.map(Arc::new)));
-        let task = tokio::spawn(accept(shared, listener, bound, tls.clone(), phases));
-        Ok(Running { address, tls, phase, task })
+        let port = Arc::new(Port {
+            shared,
+            listener,
+            bound_port: address.port(),
+            tls: ArcSwapOption::from(tls.map(Arc::new)),
+        });
+        let mut tasks = Vec::new();
+        // More sockets than workers can be handed over: then some workers serve several.
+        for (socket, worker) in sockets.iter().zip(workers.iter().cycle()) {
+            let socket = socket.try_clone().map_err(failed)?;
+            socket.set_nonblocking(true).map_err(failed)?;
+            let accepting = accept(port.clone(), worker.clone(), socket, phases.clone());
+            tasks.push(worker.runtime.spawn(accepting));
+        }
+        Ok(Running { address, port, phase, tasks, sockets })
     }
 
     /// New connections get this certificate.
     pub(crate) fn set_tls(&self, tls: TlsConfig) {
-        self.tls.store(Some(Arc::new(tls)));
+        self.port.tls.store(Some(Arc::new(tls)));
+    }
+
+    /// The sockets, for a process that takes over.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<StdListener>> {
+        self.sockets.iter().map(StdListener::try_clone).collect()
+    }
+
+    /// Serves a connection that somebody else has accepted.
+    pub(crate) fn adopt<S>(&self, stream: S, peer: SocketAddr, worker: &Arc<Worker>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let client = self.port.client(worker.clone(), peer, Open::default(), watch::channel(false).1);
+        let draining = drained(self.phase.subscribe());
+        worker.runtime.spawn(http1::serve(stream, client, draining));
     }
 
     /// Stops accepting at once; the future ends when everything else has ended.
     pub(crate) fn drain(self, grace: Duration) -> impl Future<Output = Drained> {
         self.phase.send_replace(Phase::Drain(grace));
-        async move { self.task.await.unwrap_or_default() }
+        // The last hold on the sockets: from here on nobody can connect, unless another process has them.
+        drop(self.sockets);
+        let (tasks, phase) = (self.tasks, self.phase);
+        async move {
+            let mut all = Drained::default();
+            for task in tasks {
+                all += task.await.unwrap_or_default();
+            }
+            drop(phase);
+            all
+        }
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+impl Port {
+    fn client(
+        &self,
+        worker: Arc<Worker>,
+        peer: SocketAddr,
+        open: Open,
+        cut: watch::Receiver<bool>,
+    ) -> Client {
+        let observe = &self.shared.observe;
+        let logged = observe.access.is_some() || observe.connections.is_some();
+        let trace_id =
+            logged.then(|| format!("TID_{:016x}{:016x}", clock::entropy(), clock::entropy()).into());
+        Client {
+            shared: self.shared.clone(),
+            worker,
+            listener: self.listener,
+            peer,
+            bound_port: self.bound_port,
+            open,
+            cut,
+            tls: None,
+            trace_id,
+        }
+    }
+}
+
+fn bind_all(address: SocketAddr, workers: usize, reuse_port: bool) -> io::Result<Vec<StdListener>> {
+    let first = bind(address, reuse_port)?;
+    let address = first.local_addr()?;
+    let mut all = vec![first];
+    // Sockets of the same port share its clients among them.
+    while reuse_port && all.len() < workers {
+        all.push(bind(address, true)?);
+    }
+    Ok(all)
+}
+
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<StdListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
     // Connections of an earlier run that linger in TIME_WAIT are no reason to fail.
     #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(1024)
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(reuse_port)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Ready when no more requests are wanted.
+async fn drained(mut phases: watch::Receiver<Phase>) {
+    let _ = phases.wait_for(|p| *p != Phase::Serve).await;
 }
 
 async fn accept(
-    shared: Arc<Shared>,
-    listener: ListenerId,
-    bound: TcpListener,
-    tls: Arc<ArcSwapOption<TlsConfig>>,
+    port: Arc<Port>,
+    worker: Arc<Worker>,
+    socket: StdListener,
     mut phases: watch::Receiver<Phase>,
 ) -> Drained {
-    let graceful = GracefulShutdown::new();
+    let Ok(bound) = TcpListener::from_std(socket) else { return Drained::default() };
     let open = Open::default();
     let (cut_all, cut) = watch::channel(false);
-    let bound_port = bound.local_addr().map_or(0, |a| a.port());
     let mut connections = JoinSet::new();
     let grace = loop {
         let accepted = tokio::select! {
@@ -116,26 +243,13 @@ async fn accept(
                 continue;
             }
         };
-        let client = Client {
-            shared: shared.clone(),
-            listener,
-            peer,
-            bound_port,
-            open: open.clone(),
-            cut: cut.clone(),
-        };
-        let (tls, watcher, phases) = (tls.load_full(), graceful.watcher(), phases.clone());
-        connections.spawn(connection(stream, client, tls, watcher, phases));
+        let Some(counted) = Counted::new(&port) else { continue };
+        let client = port.client(worker.clone(), peer, open.clone(), cut.clone());
+        connections.spawn(connection(stream, client, port.clone(), phases.clone(), counted));
     };
     drop(bound);
     let mut drained = Drained { connections: connections.len(), requests: open.count(), cut: 0 };
-    let finished = async {
-        graceful.shutdown().await;
-        // WebSockets have left their connection; they end with their clients or with the grace.
-        while open.count() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, finished).await.is_err() {
         drained.cut = open.count();
     }
@@ -144,68 +258,205 @@ async fn accept(
     drained
 }
 
+/// A connection that counts.
+struct Counted {
+    shared: Arc<Shared>,
+    listener: Option<Arc<ListenerSettings>>,
+}
+
+impl Counted {
+    /// `None` if there are too many connections.
+    fn new(port: &Port) -> Option<Self> {
+        let shared = port.shared.clone();
+        let listener = shared.settings.load().listener(port.listener).cloned();
+        let before = shared.connections.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted { shared, listener };
+        let metrics = counted.listener.as_ref().map(|l| &l.metrics);
+        if let Some(metrics) = metrics {
+            metrics.active_connections.inc();
+        }
+        if before >= counted.shared.max_connections {
+            if let Some(metrics) = metrics {
+                metrics.count.rejected.inc();
+            }
+            return None;
+        }
+        if let Some(metrics) = metrics {
+            metrics.count.new_connections.inc();
+        }
+        Some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(listener) = &self.listener {
+            listener.metrics.active_connections.dec();
+        }
+    }
+}
+
 async fn connection(
     stream: TcpStream,
-    client: Client,
-    tls: Option<Arc<TlsConfig>>,
-    watcher: Watcher,
-    mut phases: watch::Receiver<Phase>,
+    mut client: Client,
+    port: Arc<Port>,
+    phases: watch::Receiver<Phase>,
+    counted: Counted,
 ) {
     let _ = stream.set_nodelay(true);
-    let settings = client.shared.settings.load().listener(client.listener).unwrap_or_default();
-    let Some(tls) = tls else {
-        serve(stream, client, &settings, false, watcher).await;
+    let started = Instant::now();
+    let Some(tls) = port.tls.load_full() else {
+        log_connection(&client, &counted, started, Err(""));
+        drop(port);
+        http1::serve(stream, client, drained(phases)).await;
         return;
     };
+    drop(port);
+    let Some(settings) = counted.listener.clone() else { return };
     let handshake = async {
         let mut first = [0; 1];
         if stream.peek(&mut first).await? == 1 && first != [0x16] {
             return plain_on_https(stream, &settings).await.map(|()| None);
         }
         let config = if settings.http2 { tls.http2.clone() } else { tls.http1.clone() };
-        TlsAcceptor::from(config).accept(stream).await.map(Some)
+        Box::pin(TlsAcceptor::from(config).accept(stream)).await.map(Some)
     };
+    let mut phase = phases.clone();
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => shaken,
-        _ = phases.wait_for(|p| *p != Phase::Serve) => return,
+        _ = phase.wait_for(|p| *p != Phase::Serve) => return,
     };
-    let Ok(Ok(Some(stream))) = shaken else { return };
+    let stream = match shaken {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) => return,
+        failed => {
+            settings.metrics.count.tls_errors.inc();
+            let why = match failed {
+                Ok(Err(error)) => super::tls::failure(&error),
+                _ => "UnmappedConnectionError",
+            };
+            log_connection(&client, &counted, started, Err(why));
+            return;
+        }
+    };
+    let facts = Arc::new(TlsFacts::of(stream.get_ref().1, &tls));
+    log_connection(&client, &counted, started, Ok(&facts));
+    drop(tls);
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    serve(stream, client, &settings, http2, watcher).await;
+    client.tls = Some(facts);
+    if http2 {
+        serve_http2(stream, client, &settings, phases).await;
+    } else {
+        drop((settings, phase));
+        http1::serve(stream, client, drained(phases)).await;
+    }
+}
+
+/// A line of the connection log (spec: dataplane §8.6).
+fn log_connection(client: &Client, counted: &Counted, started: Instant, tls: Result<&TlsFacts, &str>) {
+    let Some(log) = &client.shared.observe.connections else { return };
+    let facts = tls.ok();
+    let or_dash = |text: Option<&str>| text.filter(|t| !t.is_empty()).unwrap_or("-").to_owned();
+    let certificate = facts.and_then(|f| f.client.as_ref());
+    let latency = match (facts, tls) {
+        (None, Err("")) => "-".to_owned(),
+        _ => format!("{:.3}", started.elapsed().as_secs_f64()),
+    };
+    let verified = match (tls, certificate) {
+        (Ok(_), Some(c)) if c.verified => "Success".to_owned(),
+        (Err(why), _) if !why.is_empty() => format!("Failed:{why}"),
+        _ => "-".to_owned(),
+    };
+    log(&format!(
+        "{} {} {} {} {} {} {latency} \"{}\" {} {} {verified} {} {}",
+        clock::iso8601(std::time::SystemTime::now()),
+        client.peer.ip().to_canonical(),
+        client.peer.port(),
+        counted.listener.as_ref().map_or(client.bound_port, |l| l.port),
+        or_dash(facts.map(|f| f.protocol)),
+        or_dash(facts.map(|f| f.cipher.as_str())),
+        or_dash(certificate.map(|c| c.subject.as_str())).replace('"', "'"),
+        or_dash(certificate.map(|c| c.validity.as_str())),
+        or_dash(certificate.map(|c| c.serial_number.as_str())),
+        client.trace_id.as_deref().unwrap_or("-"),
+        or_dash(facts.and_then(|f| f.key_exchange.as_deref())),
+    ));
 }
 
 /// Somebody speaks plain HTTP to an HTTPS listener: say so in words they understand.
 async fn plain_on_https(mut stream: TcpStream, settings: &ListenerSettings) -> io::Result<()> {
-    let page = error_page::page(400);
-    let server = if settings.server_header { "Server: awselb/2.0\r\n" } else { "" };
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\n{server}Content-Type: text/html\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{page}",
-        page.len()
-    );
-    stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await
+    let mut out = Vec::new();
+    Answer::error(400).write(&mut out, settings, Http1 { keep_alive: false, head: false, version9: false });
+    stream.write_all(&out).await?;
+    stream.shutdown().await?;
+    // What the client has sent is read, for a reset would take the page away from it.
+    let mut sink = [0; 1024];
+    let rest = async {
+        while tokio::io::AsyncReadExt::read(&mut stream, &mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(2), rest).await.unwrap_or(Ok(()))
 }
 
-async fn serve<S>(stream: S, client: Client, settings: &ListenerSettings, http2: bool, watcher: Watcher)
-where
+/// What an HTTP/2 connection has been doing.
+#[derive(Debug, Default)]
+struct Activity {
+    requests: AtomicU64,
+    open: AtomicUsize,
+    last_ms: AtomicU64,
+}
+
+async fn serve_http2<S>(
+    stream: S,
+    client: Client,
+    settings: &ListenerSettings,
+    phases: watch::Receiver<Phase>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = auto::Builder::new(TokioExecutor::new()).preserve_header_case(true);
-    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.idle)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(1024)
-        .pipeline_flush(true);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
-    let service = service_fn(move |request| {
-        let client = client.clone();
-        async move { Ok::<_, Infallible>(client.handle(request).await) }
-    });
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    // An error here is the client's: it left, or did not speak HTTP.
-    let _ = watcher.watch(connection).await;
+    let clock = client.shared.clock;
+    let activity = Arc::new(Activity { last_ms: clock.now().mono_ms.into(), ..Activity::default() });
+    let full = Arc::new(tokio::sync::Notify::new());
+    let service = {
+        let (activity, full) = (activity.clone(), full.clone());
+        service_fn(move |request| {
+            let (client, activity) = (client.clone(), activity.clone());
+            activity.open.fetch_add(1, Ordering::Relaxed);
+            if activity.requests.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REQUESTS {
+                full.notify_one();
+            }
+            async move {
+                let response = client.handle(request).await;
+                activity.open.fetch_sub(1, Ordering::Relaxed);
+                activity.last_ms.store(clock.now().mono_ms, Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut draining = std::pin::pin!(drained(phases));
+    let opened = Instant::now();
+    let idle = settings.idle;
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            // An error here is the client's: it left, or did not speak HTTP/2.
+            _ = connection.as_mut() => return,
+            () = draining.as_mut(), if !leaving => leaving = true,
+            () = full.notified(), if !leaving => leaving = true,
+            () = tokio::time::sleep(idle.min(Duration::from_secs(60))) => {
+                let last = Duration::from_millis(activity.last_ms.load(Ordering::Relaxed));
+                let silent = Duration::from_millis(clock.now().mono_ms).saturating_sub(last);
+                let quiet = activity.open.load(Ordering::Relaxed) == 0 && silent >= idle;
+                if !(quiet || opened.elapsed() >= settings.client_keep_alive) || leaving {
+                    continue;
+                }
+                leaving = true;
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+    }
 }

@@ -3,14 +3,22 @@
 
 mod body;
 mod builder;
+mod client_cert;
 pub(crate) mod clock;
 mod drain;
 mod error_page;
 pub(crate) mod headers;
+mod hooks;
+mod http1;
 mod listener;
+pub(crate) mod metrics;
+mod observe;
+mod policy;
 mod probe;
 mod proxy;
+mod record;
 pub(crate) mod settings;
+mod status;
 mod tls;
 mod tunnel;
 mod upstream;
@@ -18,14 +26,18 @@ mod upstream;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, broadcast};
 
 pub use builder::{Builder, ForwarderClock, Running};
 pub use drain::Drained;
-pub use tls::{CertificatePem, TlsConfig};
+pub use hooks::{HookAnswer, HookRequest};
+pub use policy::SecurityPolicy;
+pub use tls::{CertificatePem, ClientAuth, TlsConfig, TlsOptions};
 
+#[cfg(feature = "cli")]
 pub(crate) use clock::entropy as random;
 
 use crate::model::Model;
@@ -78,6 +90,7 @@ pub enum StartError {
 }
 
 /// 32 random bytes that nobody can guess, for a cookie key.
+#[cfg(feature = "cli")]
 pub(crate) fn secret() -> Result<[u8; 32], StartError> {
     let mut secret = [0; 32];
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -92,8 +105,22 @@ pub(crate) struct Shared {
     router: Arc<Router>,
     clock: clock::Clock,
     settings: ArcSwap<settings::Settings>,
-    upstream: upstream::Upstream,
     departures: drain::Departures,
     events: broadcast::Sender<HealthEvent>,
     wake: Notify,
+    hooks: hooks::Hooks,
+    metrics: metrics::Metrics,
+    observe: observe::Observe,
+    /// Client connections, and how many there may be at a time.
+    connections: AtomicUsize,
+    max_connections: usize,
+}
+
+/// A runtime that serves connections, with its own connections to targets: nothing of a request crosses
+/// from one worker to another.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    runtime: tokio::runtime::Handle,
+    pool: http1::Pool,
+    upstream: upstream::Upstream,
 }

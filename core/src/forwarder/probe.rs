@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::Shared;
-use super::upstream::Upstreaming;
+use super::upstream::{Upstream, Upstreaming};
+use super::{Shared, Worker};
 use crate::ProbeResult;
 use crate::model::{Protocol, ProtocolVersion};
 use crate::router::Probe;
@@ -21,15 +21,15 @@ use crate::router::Probe;
 const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
     let mut due = Vec::new();
     loop {
         let now = shared.clock.now();
         let next = shared.router.poll(now, &mut due);
         for probe in due.drain(..) {
-            let shared = shared.clone();
+            let (shared, worker) = (shared.clone(), worker.clone());
             tokio::spawn(async move {
-                let result = check(&shared, &probe).await;
+                let result = check(&shared, &worker.upstream, &probe).await;
                 shared.router.report_probe(probe.target, &result, shared.clock.now());
                 shared.wake.notify_one();
             });
@@ -51,15 +51,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn check(shared: &Shared, probe: &Probe) -> ProbeResult {
+async fn check(shared: &Shared, upstream: &Upstream, probe: &Probe) -> ProbeResult {
     let timeout = Duration::from_millis(probe.timeout_ms);
     let source = shared
         .router
         .target(probe.target)
-        .and_then(|target| shared.settings.load().group(target.group).source);
+        .and_then(|target| shared.settings.load().group(target.group)?.source);
     let asked = async {
         let http2 = probe.version != ProtocolVersion::Http1;
-        let connector = shared.upstream.connector(source, http2);
+        let connector = upstream.connector(source, http2);
         let https = probe.protocol == Protocol::Https;
         let stream = connector.connect(probe.address, https).await.ok()?;
         ask(stream, probe).await

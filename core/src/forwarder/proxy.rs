@@ -1,259 +1,448 @@
-//! One request: decide, rewrite, send, stream back (spec: dataplane §1.1, §6, §7). Every way out either
-//! goes through the report guard or never owed a report.
+//! A client's connection, and requests over HTTP/2: decide, rewrite, send, stream back (spec: dataplane
+//! §1.1, §6, §7). HTTP/1 is in `http1`. Every way out either goes through the report guard or never owed a
+//! report.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_TYPE, SET_COOKIE, TE, UPGRADE};
+use http::header::{CONTENT_TYPE, SET_COOKIE, TE, USER_AGENT};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
-use super::body::{Body, ClientBody, Progress, TargetBody};
+use super::body::{Body, ClientBody, Finish, Progress, TargetBody};
 use super::drain::{Entered, InFlight, Open};
+use super::error_page::Answer;
 use super::headers::{self, Arrival};
-use super::settings::{GroupSettings, ListenerSettings};
+use super::hooks::{self, HookRequest};
+use super::record::{Connection, Kind, Record, Texts};
+use super::settings::{GroupSettings, ListenerSettings, Settings};
+use super::tls::TlsFacts;
 use super::upstream::ConnectError;
-use super::{Shared, clock, error_page, tunnel};
-use crate::decision::{Authenticate, Decision, Forward, ListenerId, Outcome, Output, Verdict};
+use super::{Shared, Worker, clock};
+use crate::decision::{Decision, Forward, ListenerId, Outcome, Output, Verdict};
 use crate::model::{Protocol, ProtocolVersion};
-use crate::request::HttpRequest;
+use crate::request::{HttpRequest, Request as Asked};
 
 /// A client connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) worker: Arc<Worker>,
     pub(crate) listener: ListenerId,
     pub(crate) peer: SocketAddr,
     pub(crate) bound_port: u16,
     pub(crate) open: Open,
     /// Becomes true when everything has to end now.
     pub(crate) cut: watch::Receiver<bool>,
+    /// What the handshake found out.
+    pub(crate) tls: Option<Arc<TlsFacts>>,
+    /// Joins the access log to the connection log; made where there is a log.
+    pub(crate) trace_id: Option<Arc<str>>,
 }
 
 /// A decision with its text, out of the router's buffer.
 struct Decided {
     decision: Decision,
-    location: Option<String>,
-    body: Vec<u8>,
-    content_type: Option<String>,
+    answer: Option<Answer>,
     uri: Option<String>,
     host: Option<String>,
     cookies: Vec<HeaderValue>,
+    /// Fields of the request that the answer is looked at together with.
+    kept: Vec<(&'static [u8], HeaderValue)>,
 }
 
 thread_local! {
     // `decide` never waits, so one buffer serves every request of a thread.
-    static OUTPUT: RefCell<Output> = RefCell::new(Output::new());
+    pub(crate) static OUTPUT: RefCell<Output> = RefCell::new(Output::new());
 }
 
 impl Client {
-    /// Answers a request.
-    pub(crate) async fn handle(self, request: Request<Incoming>) -> Response<Body> {
-        let open = self.open.enter();
-        let settings = self.shared.settings.load().listener(self.listener).unwrap_or_default();
-        let (parts, body) = request.into_parts();
-        if parts.method == Method::CONNECT {
-            return error_page::error(400, &settings);
-        }
-        let decided = self.decide(&parts);
-        match decided.decision.verdict {
-            Verdict::Forward(forward) => {
-                // From here on the guard owes the report.
-                let report = InFlight::new(self.shared.router.clone(), self.shared.clock, decided.decision);
-                if let Some(authenticate) = decided.decision.authenticate {
-                    return unauthenticated(authenticate, &settings);
-                }
-                self.forward(parts, body, forward, &decided, &settings, report, open).await
-            }
-            _ if decided.decision.authenticate.is_some() => {
-                unauthenticated(decided.decision.authenticate.unwrap_or(Authenticate::Jwt), &settings)
-            }
-            Verdict::Redirect { status } => {
-                error_page::redirect(status, decided.location.as_deref().unwrap_or_default(), &settings)
-            }
-            Verdict::FixedResponse { status } => {
-                error_page::fixed(status, decided.content_type.as_deref(), decided.body, &settings)
-            }
-            Verdict::Error { status, .. } => {
-                let mut response = error_page::error(status, &settings);
-                append_cookies(&mut response, decided.cookies);
-                response
-            }
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.shared.settings.load_full()
+    }
+
+    /// Counts a new connection to a target.
+    pub(crate) fn connected(&self) {
+        if let Some(listener) = self.shared.settings.load().listener(self.listener) {
+            listener.metrics.count.new_connections.inc();
         }
     }
 
-    fn decide(&self, parts: &Parts) -> Decided {
+    /// Counts, logs and tells a request that has ended.
+    pub(crate) fn finished(
+        &self,
+        record: &Record,
+        listener: &ListenerSettings,
+        group: Option<&GroupSettings>,
+    ) {
+        record.count(listener, group);
+        if let Some(access) = &self.shared.observe.access {
+            access(&record.line(listener, group, &self.connection()));
+        }
+        tracing::debug!(
+            target: "podway::request",
+            listener = listener.port,
+            client = %record.peer,
+            status = record.status,
+            target_status = record.target_status,
+            upstream = record.target.map(tracing::field::display),
+            rule = record.priority.map(tracing::field::display),
+            error_reason = record.error_reason.as_deref(),
+            seconds = record.age().as_secs_f64(),
+        );
+    }
+
+    fn connection(&self) -> Connection<'_> {
+        let tls = self.tls.as_deref();
+        Connection {
+            cipher: tls.map(|t| t.cipher.as_str()),
+            protocol: tls.map(|t| t.protocol),
+            domain: tls.and_then(|t| t.domain.as_deref()),
+            certificate: tls.and_then(|t| t.certificate.as_deref()),
+            trace_id: self.trace_id.as_deref().unwrap_or("-"),
+        }
+    }
+
+    /// Answers a request that came over HTTP/2.
+    pub(crate) async fn handle(self, request: Request<Incoming>) -> Response<Body> {
+        let open = self.open.enter();
+        let settings = self.settings();
+        let Some(listener) = settings.listener(self.listener).cloned() else {
+            return Answer::error(503).into_response(&ListenerSettings::default(), false);
+        };
+        let (parts, body) = request.into_parts();
+        let grpc = is_grpc(&parts);
+        let mut record = Record::new(self.peer, if grpc { Kind::Grpc } else { Kind::Http2 });
+        record.received = head_size(&parts);
+        if self.shared.observe.wants_text() {
+            record.texts = Some(Box::new(texts(&parts, &listener)));
+        }
+        let answer = match self.route(parts, body, &settings, &listener, record, open).await {
+            Ok(response) => return response,
+            Err(answer) => answer,
+        };
+        let Refused { answer, mut record, cookies } = *answer;
+        record.status = answer.status;
+        record.sent = answer.body.len() as u64;
+        let group = record.group.and_then(|id| settings.group(id));
+        self.finished(&record, &listener, group);
+        let mut response = answer.into_response(&listener, grpc);
+        append_cookies(&mut response, cookies);
+        response
+    }
+
+    async fn route(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        settings: &Settings,
+        listener: &Arc<ListenerSettings>,
+        mut record: Record,
+        open: Entered,
+    ) -> Result<Response<Body>, Box<Refused>> {
+        if parts.method == Method::CONNECT {
+            return Err(Refused::new(Answer::error(400), record));
+        }
+        let decided = self.decide(&parts, &mut record);
+        // From here on the guard owes the report of a forward.
+        let report = InFlight::new(self.shared.router.clone(), self.shared.clock, decided.decision);
+        if let Verdict::Forward(forward) = decided.decision.verdict {
+            record.group = Some(forward.group);
+        }
+        let mut added = HeaderMap::new();
+        if decided.decision.authenticate.is_some() || self.shared.hooks.firewall.is_some() {
+            let request = self.for_hook(&parts, &decided);
+            let asked =
+                hooks::ask(&self.shared.hooks, request, decided.decision.authenticate, listener, &mut record);
+            match asked.await {
+                Ok(fields) => added = fields,
+                Err(answer) => return Err(Refused::new(*answer, record)),
+            }
+        }
+        let Verdict::Forward(forward) = decided.decision.verdict else {
+            let answer = decided.answer.unwrap_or_else(|| Answer::error(500));
+            return Err(Box::new(Refused { answer, record, cookies: decided.cookies }));
+        };
+        let Some(group) = settings.group(forward.group) else {
+            return Err(Refused::new(Answer::error(503), record));
+        };
+        let Some(parts) = self.rewrite(parts, forward, &decided, listener, group, &added, &mut record) else {
+            return Err(Refused::new(Answer::error(464), record));
+        };
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(status) => return Err(Refused::new(Answer::error(status), record)),
+        };
+        self.forward(
+            Request::from_parts(parts, body),
+            forward,
+            decided,
+            listener,
+            group,
+            (record, report, open),
+        )
+        .await
+    }
+
+    fn decide(&self, parts: &Parts, record: &mut Record) -> Decided {
         let view = HttpRequest::new(parts, self.peer);
         let (now, entropy) = (self.shared.clock.now(), clock::entropy());
         OUTPUT.with_borrow_mut(|output| {
             let decision = self.shared.router.decide(self.listener, &view, now, entropy, output);
-            Decided {
-                decision,
-                location: output.location().map(str::to_owned),
-                body: output.body().map(<[u8]>::to_vec).unwrap_or_default(),
-                content_type: output.content_type().map(str::to_owned),
-                uri: output.uri().map(str::to_owned),
-                host: output.host().map(str::to_owned),
-                cookies: output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect(),
+            record.decided(&decision);
+            let (uri, host) = (output.uri().map(str::to_owned), output.host().map(str::to_owned));
+            record.actions.rewrite = uri.is_some() || host.is_some();
+            if let Some(texts) = &mut record.texts {
+                texts.redirect_url = output.location().unwrap_or_default().to_owned();
+                texts.transformed_uri = uri.clone().unwrap_or_default();
+                texts.transformed_host = host.clone().unwrap_or_default();
+                texts.transform_status = if record.actions.rewrite { "TransformSuccess" } else { "" };
             }
+            let answer = match decision.verdict {
+                Verdict::Forward(_) => None,
+                Verdict::Redirect { status } => {
+                    Some(Answer::redirect(status, output.location().unwrap_or_default()))
+                }
+                Verdict::FixedResponse { status } => {
+                    Some(Answer::fixed(status, output.content_type(), output.body().unwrap_or_default()))
+                }
+                Verdict::Error { status, .. } => Some(Answer::error(status)),
+            };
+            let cookies = output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect();
+            let kept = ["cookie", "origin", "user-agent"]
+                .into_iter()
+                .flat_map(|n| parts.headers.get_all(n).iter().map(move |v| (n.as_bytes(), v.clone())))
+                .collect();
+            Decided { decision, answer, uri, host, cookies, kept }
         })
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one request, taken apart once
+    fn for_hook(&self, parts: &Parts, decided: &Decided) -> HookRequest {
+        let uri = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        HookRequest {
+            listener: self.listener,
+            peer: self.peer,
+            method: parts.method.clone(),
+            uri: decided.uri.clone().unwrap_or_else(|| uri.to_owned()),
+            headers: parts.headers.clone(),
+            action: self.shared.router.authentication(self.listener, &decided.decision),
+        }
+    }
+
     async fn forward(
         &self,
-        mut parts: Parts,
-        body: Incoming,
+        request: Request<Incoming>,
         forward: Forward,
-        decided: &Decided,
-        settings: &Arc<ListenerSettings>,
-        mut report: InFlight,
-        open: Entered,
-    ) -> Response<Body> {
-        let group = self.shared.settings.load().group(forward.group);
-        if !compatible(&parts, group) {
-            return error_page::error(464, settings);
-        }
-        let on_client = parts.extensions.remove::<OnUpgrade>();
-        let websocket = parts.version == Version::HTTP_11 && headers::is_websocket(&parts.headers);
-        if let Err(status) = self.rewrite(&mut parts, forward, decided, settings, group, websocket) {
-            return error_page::error(status, settings);
-        }
-
+        decided: Decided,
+        listener: &Arc<ListenerSettings>,
+        group: &GroupSettings,
+        (mut record, mut report, open): (Record, InFlight, Entered),
+    ) -> Result<Response<Body>, Box<Refused>> {
         let http2 = group.version != ProtocolVersion::Http1;
+        let (parts, body) = request.into_parts();
         let progress = Progress::new(self.shared.clock, body.is_end_stream());
         let outgoing = Request::from_parts(parts, ClientBody::new(body, progress.clone()));
         let mut gone = self.shared.departures.of(forward.target);
-        let pool = self.shared.upstream.pool(settings.source, http2);
+        let pool = self.worker.upstream.pool(listener.source, http2);
+        record.dispatched();
         let answer = tokio::select! {
             answer = pool.request(outgoing) => answer,
             () = &mut gone => {
                 report.ended(Outcome::Closed);
-                return error_page::error(502, settings);
+                return Err(Refused::new(Answer::error(502), record));
             }
-            () = progress.silence(settings.idle) => {
-                return if progress.is_complete() {
+            () = progress.silence(listener.idle) => {
+                let status = if progress.is_complete() {
                     report.ended(Outcome::TimedOut);
-                    error_page::error(504, settings)
+                    504
                 } else {
-                    error_page::error(408, settings)
+                    408
                 };
+                return Err(Refused::new(Answer::error(status), record));
             }
         };
-        let mut answer = match answer {
+        record.received += progress.bytes();
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let (status, outcome) = match ConnectError::beneath(&error) {
+                let connect = ConnectError::beneath(&error);
+                record.connect_failed =
+                    matches!(connect, Some(ConnectError::TimedOut | ConnectError::Failed(_)));
+                record.tls_failed = matches!(connect, Some(ConnectError::Handshake(_)));
+                let (status, outcome) = match connect {
                     Some(ConnectError::TimedOut) => (504, Outcome::TimedOut),
-                    Some(ConnectError::Failed(_)) => (502, Outcome::ConnectFailed),
+                    Some(_) => (502, Outcome::ConnectFailed),
                     None if progress.is_broken() => (400, Outcome::Cancelled),
                     None => (502, Outcome::Closed),
                 };
                 report.ended(outcome);
-                return error_page::error(status, settings);
+                return Err(Refused::new(Answer::error(status), record));
             }
         };
-
-        let status = answer.status();
-        report.ended(Outcome::Response(status.as_u16()));
-        let mut switched = None;
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            let (true, Some(on_client)) = (websocket, on_client) else {
-                report.ended(Outcome::Closed);
-                return error_page::error(502, settings);
-            };
-            switched = Some((on_client, hyper::upgrade::on(&mut answer)));
+        let status = answer.status().as_u16();
+        report.ended(Outcome::Response(status));
+        if status == 101 {
+            report.ended(Outcome::Closed);
+            return Err(Refused::new(Answer::error(502), record));
         }
+        record.headed(status);
         let (mut parts, body) = answer.into_parts();
-        parts.version = Version::HTTP_11;
-        headers::to_client(&mut parts.headers, settings);
-        let body = match switched {
-            Some((client, target)) => {
-                parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-                parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-                let ends = tunnel::Ends { gone, cut: self.cut.clone(), idle: settings.idle };
-                let clock = self.shared.clock;
-                tokio::spawn(async move {
-                    tunnel::run(client, target, ends, clock).await;
-                    drop((report, open));
-                });
-                Body::full(bytes::Bytes::new())
-            }
-            None => Body::Target(Box::new(TargetBody::new(body, settings.idle, gone, report, open))),
-        };
-        let mut response = Response::from_parts(parts, body);
-        append_cookies(&mut response, decided.cookies.clone());
-        response
+        parts.version = Version::HTTP_2;
+        let mut cookies = decided.cookies;
+        if group.app_cookie {
+            cookies.extend(self.application_cookie(&parts.headers, &decided.decision, &decided.kept));
+        }
+        headers::to_client(&mut parts.headers, listener);
+        record.sent =
+            16 + parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum::<usize>() as u64;
+        let finish = Finish::new(self.clone(), record, listener.clone(), Some(group.clone()));
+        let body = TargetBody::new(body, listener.idle, gone, report, open, finish);
+        let mut response = Response::from_parts(parts, Body::Target(Box::new(body)));
+        append_cookies(&mut response, cookies);
+        Ok(response)
     }
 
-    /// Makes the client's head the target's; the status to answer with if that cannot be.
+    fn application_cookie(
+        &self,
+        headers: &HeaderMap,
+        decision: &Decision,
+        kept: &[(&'static [u8], HeaderValue)],
+    ) -> Vec<HeaderValue> {
+        let kept: Vec<(&[u8], &[u8])> = kept.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
+        let request = Asked::new("GET", "/", self.peer).header_bytes(&kept);
+        let sets = |name: &str| {
+            headers.get_all(SET_COOKIE).iter().any(|v| {
+                v.as_bytes().split(|b| *b == b'=').next().is_some_and(|n| n.trim_ascii() == name.as_bytes())
+            })
+        };
+        OUTPUT.with_borrow_mut(|output| {
+            let (now, entropy) = (self.shared.clock.now(), clock::entropy());
+            self.shared.router.app_cookie(decision, &request, sets, now, entropy, output);
+            output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect()
+        })
+    }
+
+    /// Makes the client's head the target's; the status to answer with if that cannot be, `None` if the
+    /// two do not speak the same protocol.
+    #[allow(clippy::too_many_arguments)] // the parts of one request, taken apart once
     fn rewrite(
         &self,
-        parts: &mut Parts,
+        mut parts: Parts,
         forward: Forward,
         decided: &Decided,
         settings: &ListenerSettings,
-        group: GroupSettings,
-        websocket: bool,
-    ) -> Result<(), u16> {
-        let http2 = group.version != ProtocolVersion::Http1;
-        let trailers = http2 && parts.headers.get(TE).is_some_and(|v| v.as_bytes() == b"trailers");
-        let authority = parts.uri.authority().map(|a| a.as_str().to_owned());
-        let arrival = Arrival {
-            settings,
-            peer: self.peer,
-            bound_port: self.bound_port,
-            version: parts.version,
-            authority: authority.as_deref(),
-            rewritten_host: decided.host.as_deref(),
-            unix_s: self.shared.clock.now().unix_s,
-            entropy: [clock::entropy(), clock::entropy()],
-        };
-        headers::to_target(&mut parts.headers, &arrival).map_err(|refused| refused.0)?;
-        if trailers {
-            parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+        group: &GroupSettings,
+        added: &HeaderMap,
+        record: &mut Record,
+    ) -> Option<Result<Parts, u16>> {
+        if !compatible(&parts, group) {
+            return None;
         }
-        if websocket {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(if group.protocol == Protocol::Https { Scheme::HTTPS } else { Scheme::HTTP });
-        uri.authority = Some(Authority::try_from(forward.address.to_string()).map_err(|_| 500u16)?);
-        uri.path_and_query = Some(match &decided.uri {
-            Some(rewritten) => PathAndQuery::try_from(rewritten.as_str()).map_err(|_| 500u16)?,
-            None => parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
-        });
-        parts.uri = Uri::from_parts(uri).map_err(|_| 500u16)?;
-        parts.version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        Ok(())
+        let rewritten = (|| {
+            let http2 = group.version != ProtocolVersion::Http1;
+            let trailers = http2 && parts.headers.get(TE).is_some_and(|v| v.as_bytes() == b"trailers");
+            let authority = parts.uri.authority().map(|a| a.as_str().to_owned());
+            let arrival = Arrival {
+                settings,
+                peer: self.peer,
+                bound_port: self.bound_port,
+                version: parts.version,
+                authority: authority.as_deref(),
+                rewritten_host: decided.host.as_deref(),
+                unix_s: self.shared.clock.now().unix_s,
+                entropy: [clock::entropy(), clock::entropy()],
+            };
+            if let Some(tls) = &self.tls {
+                for (name, value) in tls.headers(settings) {
+                    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+                    {
+                        parts.headers.insert(name, value);
+                    }
+                }
+            }
+            headers::to_target(&mut parts.headers, &arrival).map_err(|refused| refused.0)?;
+            if let Some(texts) = &mut record.texts {
+                let trace = parts.headers.get("x-amzn-trace-id").and_then(|v| v.to_str().ok());
+                texts.trace_id = trace.unwrap_or_default().to_owned();
+            }
+            if trailers {
+                parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+            }
+            for (name, value) in added {
+                parts.headers.insert(name.clone(), value.clone());
+            }
+            let mut uri = http::uri::Parts::default();
+            let https = group.protocol == Protocol::Https;
+            uri.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
+            uri.authority = Some(Authority::try_from(forward.address.to_string()).map_err(|_| 500u16)?);
+            uri.path_and_query = Some(match &decided.uri {
+                Some(rewritten) => PathAndQuery::try_from(rewritten.as_str()).map_err(|_| 500u16)?,
+                None => parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            });
+            parts.uri = Uri::from_parts(uri).map_err(|_| 500u16)?;
+            parts.version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+            Ok(())
+        })();
+        Some(rewritten.map(|()| parts))
     }
+}
+
+/// A request that is answered here.
+struct Refused {
+    answer: Answer,
+    record: Record,
+    cookies: Vec<HeaderValue>,
+}
+
+impl Refused {
+    fn new(answer: Answer, record: Record) -> Box<Self> {
+        Box::new(Refused { answer, record, cookies: Vec::new() })
+    }
+}
+
+fn is_grpc(parts: &Parts) -> bool {
+    parts.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whether the client's protocol can be spoken to the group (spec: dataplane §6.7).
-fn compatible(parts: &Parts, group: GroupSettings) -> bool {
-    let http2 = parts.version == Version::HTTP_2;
-    let grpc = http2
-        && parts.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+fn compatible(parts: &Parts, group: &GroupSettings) -> bool {
+    let grpc = is_grpc(parts);
     match group.version {
         ProtocolVersion::Http1 => !grpc,
-        ProtocolVersion::Http2 => http2,
-        ProtocolVersion::Grpc => http2 && (grpc || parts.method == Method::POST),
+        ProtocolVersion::Http2 => true,
+        ProtocolVersion::Grpc => grpc || parts.method == Method::POST,
     }
 }
 
-/// The forwarder does not log users in yet; what asks for that is refused rather than let through.
-fn unauthenticated(authenticate: Authenticate, settings: &ListenerSettings) -> Response<Body> {
-    let status = match authenticate {
-        Authenticate::Jwt => 401,
-        Authenticate::Oidc | Authenticate::Cognito => 501,
+/// About as many bytes as the head had before it was compressed.
+fn head_size(parts: &Parts) -> u64 {
+    let fields = parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum::<usize>();
+    (parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |p| p.as_str().len()) + 12 + fields)
+        as u64
+}
+
+fn texts(parts: &Parts, settings: &ListenerSettings) -> Texts {
+    let text = |name: HeaderName| {
+        parts
+            .headers
+            .get(name)
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+            .unwrap_or_default()
     };
-    error_page::error(status, settings)
+    let authority = parts.uri.authority().map_or_else(|| text(http::header::HOST), |a| a.as_str().to_owned());
+    let (host, _) = headers::split_port(&authority);
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let scheme = settings.protocol.scheme();
+    Texts {
+        request_line: format!("{} {scheme}://{host}:{}{path} HTTP/2.0", parts.method, settings.port),
+        user_agent: text(USER_AGENT),
+        ..Texts::default()
+    }
 }
 
 fn append_cookies(response: &mut Response<Body>, cookies: Vec<HeaderValue>) {

@@ -9,9 +9,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme};
 
 use super::StartError;
+use super::client_cert::{self, ClientCertificate};
+use super::policy::{self, SecurityPolicy};
+use super::settings::{ListenerSettings, MutualTls};
 
 /// A certificate chain with its key, both in PEM.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct CertificatePem {
     pub chain: Vec<u8>,
     /// The private key: PKCS#8, PKCS#1 or SEC1.
     pub key: Vec<u8>,
+    /// What the access log calls it.
+    pub arn: Option<String>,
 }
 
 impl fmt::Debug for CertificatePem {
@@ -31,11 +36,46 @@ impl fmt::Debug for CertificatePem {
     }
 }
 
+/// What an HTTPS listener does besides showing certificates.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// Versions and cipher suites.
+    pub policy: SecurityPolicy,
+    /// Whether clients show certificates (mutual TLS).
+    pub client_auth: ClientAuth,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        TlsOptions { policy: SecurityPolicy::recommended(), client_auth: ClientAuth::Off }
+    }
+}
+
+/// What is done about certificates of clients (spec: dataplane §6.5).
+#[derive(Clone, Debug, Default)]
+pub enum ClientAuth {
+    /// None is asked for.
+    #[default]
+    Off,
+    /// One is asked for, and handed to the target as it is. Nothing is verified but that the client has
+    /// its key.
+    Passthrough,
+    /// One is demanded, and verified.
+    Verify {
+        /// The certificates of the authorities that are trusted, in PEM.
+        trust_store: Vec<u8>,
+        /// Whether certificates pass that have expired.
+        ignore_expiry: bool,
+    },
+}
+
 /// What an HTTPS listener needs.
 #[derive(Clone)]
 pub struct TlsConfig {
     pub(crate) http2: Arc<ServerConfig>,
     pub(crate) http1: Arc<ServerConfig>,
+    names: Arc<ByName>,
+    verifies: bool,
 }
 
 impl fmt::Debug for TlsConfig {
@@ -45,28 +85,131 @@ impl fmt::Debug for TlsConfig {
 }
 
 impl TlsConfig {
-    /// A configuration with these certificates, the default one first.
+    /// A configuration with these certificates, the default one first, and [`TlsOptions::default`].
+    ///
+    /// # Errors
+    /// [`StartError::Tls`] for certificates and keys that cannot be used.
     pub fn new(certificates: &[CertificatePem]) -> Result<Self, StartError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        Self::with_options(certificates, &TlsOptions::default())
+    }
+
+    /// A configuration with these certificates, the default one first.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`] for certificates, keys and trust stores that cannot be used.
+    pub fn with_options(certificates: &[CertificatePem], options: &TlsOptions) -> Result<Self, StartError> {
+        let provider = options.policy.provider();
         let mut resolver = ByName { default: None, named: Vec::new() };
         for pem in certificates {
             let key = Arc::new(certified(pem, &provider)?);
-            resolver.default.get_or_insert_with(|| key.clone());
+            resolver.default.get_or_insert_with(|| (key.clone(), pem.arn.clone()));
             let hosts = pem.hosts.iter().map(|h| h.to_ascii_lowercase()).collect();
-            resolver.named.push((hosts, key));
+            resolver.named.push(Named { hosts, key, arn: pem.arn.clone() });
         }
         if resolver.default.is_none() {
             return Err(StartError::Tls("an HTTPS listener needs a certificate".to_owned()));
         }
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| StartError::Tls(e.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
+        let wrong = |e: &dyn fmt::Display| StartError::Tls(e.to_string());
+        let names = Arc::new(resolver);
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&options.policy.versions())
+            .map_err(|e| wrong(&e))?;
+        let builder = match &options.client_auth {
+            ClientAuth::Off => builder.with_no_client_auth(),
+            ClientAuth::Passthrough => {
+                builder.with_client_cert_verifier(Arc::new(client_cert::AnyClient(provider)))
+            }
+            ClientAuth::Verify { trust_store, ignore_expiry } => builder
+                .with_client_cert_verifier(client_cert::verifier(provider, trust_store, *ignore_expiry)?),
+        };
+        let mut config = builder.with_cert_resolver(names.clone());
+        // Sessions are kept by clients, so that any number of them costs no memory here.
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| wrong(&e))?;
+        config.send_tls13_tickets = 1;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let http1 = Arc::new(config.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(TlsConfig { http2: Arc::new(config), http1 })
+        let verifies = matches!(options.client_auth, ClientAuth::Verify { .. });
+        Ok(TlsConfig { http2: Arc::new(config), http1, names, verifies })
+    }
+}
+
+/// What a handshake found out.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFacts {
+    pub(crate) protocol: &'static str,
+    /// As OpenSSL calls it.
+    pub(crate) cipher: String,
+    pub(crate) key_exchange: Option<String>,
+    /// The SNI, where there is a certificate for it.
+    pub(crate) domain: Option<String>,
+    /// The ARN, or `session-reused`.
+    pub(crate) certificate: Option<String>,
+    pub(crate) client: Option<ClientCertificate>,
+}
+
+impl TlsFacts {
+    pub(crate) fn of(connection: &ServerConnection, config: &TlsConfig) -> Self {
+        let reused = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        let name = connection.server_name();
+        let named = name.and_then(|n| config.names.find(n));
+        let arn = named.map(|n| n.arn.clone()).or_else(|| config.names.default.as_ref().map(|d| d.1.clone()));
+        TlsFacts {
+            protocol: match connection.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: connection
+                .negotiated_cipher_suite()
+                .map_or_else(|| "-".to_owned(), |s| policy::openssl_name(s.suite())),
+            key_exchange: connection
+                .negotiated_key_exchange_group()
+                .map(|g| format!("{:?}", g.name()).to_ascii_lowercase()),
+            domain: named.and(name).map(str::to_owned),
+            certificate: if reused { Some("session-reused".to_owned()) } else { arn.flatten() },
+            client: connection.peer_certificates().and_then(|c| ClientCertificate::of(c, config.verifies)),
+        }
+    }
+
+    /// The fields that a listener makes of it (spec: dataplane §6.5).
+    pub(crate) fn headers<'f>(&'f self, settings: &'f ListenerSettings) -> Vec<(&'f str, &'f str)> {
+        let mut fields: Vec<(&str, &str)> = Vec::new();
+        let names = &settings.names;
+        if settings.tls_headers {
+            fields.push((&names.version, self.protocol));
+            fields.push((&names.cipher_suite, &self.cipher));
+        }
+        let Some(client) = &self.client else { return fields };
+        match settings.mutual_tls {
+            MutualTls::Off => {}
+            MutualTls::Passthrough => fields.push((&names.clientcert, &client.chain)),
+            MutualTls::Verify => fields.extend([
+                (names.validity.as_str(), client.validity.as_str()),
+                (&names.leaf, &client.leaf),
+                (&names.serial_number, &client.serial_number),
+                (&names.issuer, &client.issuer),
+                (&names.subject, &client.subject),
+            ]),
+        }
+        fields
+    }
+}
+
+/// The word of the connection log for a handshake that failed (spec: dataplane §8.6).
+pub(crate) fn failure(error: &std::io::Error) -> &'static str {
+    use rustls::CertificateError as Bad;
+    let rustls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match rustls {
+        Some(rustls::Error::InvalidCertificate(bad)) => match bad {
+            Bad::Expired | Bad::ExpiredContext { .. } => "ClientCertExpired",
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => "ClientCertNotYetValid",
+            Bad::UnknownIssuer => "ClientCertUntrusted",
+            Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => "ClientCertPurposeInvalid",
+            Bad::Revoked => "ClientCertCrlHit",
+            _ => "ClientCertInvalid",
+        },
+        Some(rustls::Error::NoCertificatesPresented) => "ClientCertRejected",
+        _ => "UnmappedConnectionError",
     }
 }
 
@@ -86,37 +229,65 @@ fn certified(pem: &CertificatePem, provider: &CryptoProvider) -> Result<Certifie
 
 #[derive(Debug)]
 struct ByName {
-    default: Option<Arc<CertifiedKey>>,
-    named: Vec<(Vec<String>, Arc<CertifiedKey>)>,
+    default: Option<(Arc<CertifiedKey>, Option<String>)>,
+    named: Vec<Named>,
+}
+
+#[derive(Debug)]
+struct Named {
+    hosts: Vec<String>,
+    key: Arc<CertifiedKey>,
+    arn: Option<String>,
+}
+
+impl ByName {
+    fn find(&self, name: &str) -> Option<&Named> {
+        let name = name.to_ascii_lowercase();
+        let exact = self.named.iter().find(|n| n.hosts.contains(&name));
+        exact.or_else(|| {
+            let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"))?;
+            self.named.iter().find(|n| n.hosts.contains(&wildcard))
+        })
+    }
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
-        let found = name.as_deref().and_then(|name| {
-            let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-            let exact = self.named.iter().find(|(hosts, _)| hosts.iter().any(|h| h == name));
-            exact.or_else(|| {
-                let wildcard = wildcard.as_deref()?;
-                self.named.iter().find(|(hosts, _)| hosts.iter().any(|h| h == wildcard))
-            })
-        });
-        found.map(|(_, key)| key.clone()).or_else(|| self.default.clone())
+        let found = hello.server_name().and_then(|name| self.find(name)).map(|n| n.key.clone());
+        found.or_else(|| self.default.as_ref().map(|(key, _)| key.clone()))
     }
 }
 
-/// TLS to targets: no certificate is verified, no name is sent (spec: dataplane §5.8).
-pub(crate) fn to_targets(alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, StartError> {
+/// TLS to targets: no certificate is verified, no name is sent (spec: dataplane §5.8), unless there are
+/// `roots` (PEM) to verify with.
+pub(crate) fn to_targets(alpn: &[&[u8]], roots: Option<&[u8]>) -> Result<Arc<ClientConfig>, StartError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|e| StartError::Tls(e.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
-        .with_no_client_auth();
+        .map_err(|e| StartError::Tls(e.to_string()))?;
+    let mut config = match roots {
+        Some(pem) => builder.with_root_certificates(roots_of(pem)?).with_no_client_auth(),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+            .with_no_client_auth(),
+    };
     config.enable_sni = false;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// Authorities, out of PEM.
+pub(crate) fn roots_of(pem: &[u8]) -> Result<rustls::RootCertStore, StartError> {
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|e| StartError::Tls(format!("the trust store: {e}")))?;
+        store.add(certificate).map_err(|e| StartError::Tls(format!("the trust store: {e}")))?;
+    }
+    if store.is_empty() {
+        return Err(StartError::Tls("the trust store has no `BEGIN CERTIFICATE` in it".to_owned()));
+    }
+    Ok(store)
 }
 
 /// Accepts every certificate, as the load balancer does towards its targets. Signatures are still

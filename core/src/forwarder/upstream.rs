@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -50,11 +51,12 @@ impl fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn new(dial: Dial) -> Result<Self, StartError> {
+    /// `roots` are the authorities (PEM) that targets' certificates are verified with, if they are.
+    pub(crate) fn new(dial: Dial, roots: Option<&[u8]>) -> Result<Self, StartError> {
         Ok(Upstream {
             dial,
-            tls_http1: tls::to_targets(&[b"http/1.1"])?,
-            tls_http2: tls::to_targets(&[b"h2"])?,
+            tls_http1: tls::to_targets(&[b"http/1.1"], roots)?,
+            tls_http2: tls::to_targets(&[b"h2"], roots)?,
             pools: Mutex::new(HashMap::new()),
         })
     }
@@ -69,7 +71,8 @@ impl Upstream {
                 .timer(TokioTimer::new())
                 .pool_idle_timeout(Duration::from_secs(60))
                 .set_host(false)
-                .http1_preserve_header_case(true)
+                // What is sent again may have been done already (spec: dataplane K-13).
+                .retry_canceled_requests(false)
                 .http1_max_buf_size(64 * 1024)
                 .http2_only(http2);
             builder.build(self.connector(source, http2))
@@ -100,6 +103,12 @@ pub(crate) struct Connector {
 impl Connector {
     /// Connects to a target.
     pub(crate) async fn connect(&self, target: SocketAddr, https: bool) -> Result<Upstreaming, ConnectError> {
+        let stream = TokioIo::new(self.open(target, https).await?);
+        Ok(Upstreaming { stream, http2: self.http2 })
+    }
+
+    /// Connects to a target; a bare stream.
+    pub(crate) async fn open(&self, target: SocketAddr, https: bool) -> Result<Stream, ConnectError> {
         let address = (self.dial)(target);
         let stream = match tokio::time::timeout(CONNECT_TIMEOUT, tcp(address, self.source)).await {
             Ok(Ok(stream)) => stream,
@@ -109,15 +118,13 @@ impl Connector {
             Err(_) => return Err(ConnectError::TimedOut),
         };
         if !https {
-            return Ok(Upstreaming { stream: Stream::Plain(TokioIo::new(stream)), http2: self.http2 });
+            return Ok(Stream::Plain(stream));
         }
         let name = ServerName::IpAddress(target.ip().into());
         let connecting = TlsConnector::from(self.tls.clone()).connect(name, stream);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(stream)) => {
-                Ok(Upstreaming { stream: Stream::Tls(Box::new(TokioIo::new(stream))), http2: self.http2 })
-            }
-            Ok(Err(e)) => Err(ConnectError::Failed(e)),
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(e)) => Err(ConnectError::Handshake(e)),
             Err(_) => Err(ConnectError::TimedOut),
         }
     }
@@ -144,8 +151,10 @@ pub(crate) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> io::Resu
 pub(crate) enum ConnectError {
     /// Ten seconds are over.
     TimedOut,
-    /// Refused, reset, unreachable, or no TLS.
+    /// Refused, reset or unreachable.
     Failed(io::Error),
+    /// There is a connection, and no TLS on it.
+    Handshake(io::Error),
 }
 
 impl fmt::Display for ConnectError {
@@ -153,6 +162,7 @@ impl fmt::Display for ConnectError {
         match self {
             ConnectError::TimedOut => f.write_str("connecting took too long"),
             ConnectError::Failed(e) => write!(f, "cannot connect: {e}"),
+            ConnectError::Handshake(e) => write!(f, "no TLS: {e}"),
         }
     }
 }
@@ -194,15 +204,10 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-/// A connection to a target.
+/// A connection to a target, for hyper.
 pub(crate) struct Upstreaming {
-    stream: Stream,
+    stream: TokioIo<Stream>,
     http2: bool,
-}
-
-enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
 impl Connection for Upstreaming {
@@ -218,30 +223,69 @@ impl Read for Upstreaming {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for Upstreaming {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A connection to a target.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the peer has said nothing, not even goodbye.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let tcp = match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        // A byte that comes without a request is as bad as an end. (TLS tickets come right after the
+        // handshake and are read with the first answer.)
+        matches!(tcp.try_read(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Stream::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, buf),
         }
     }
 }
 
-impl Write for Upstreaming {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
             Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, buf),
         }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Stream::Plain(s) => Pin::new(s).poll_flush(cx),
             Stream::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
         }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
             Stream::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
         }

@@ -11,7 +11,7 @@ pub(super) fn from_files(cert: &Path, key: &Path) -> Result<Vec<CertificatePem>,
     let read = |path: &Path| {
         std::fs::read(path).map_err(|e| StartError::Tls(format!("cannot read `{}`: {e}", path.display())))
     };
-    Ok(vec![CertificatePem { hosts: Vec::new(), chain: read(cert)?, key: read(key)? }])
+    Ok(vec![CertificatePem { hosts: Vec::new(), chain: read(cert)?, key: read(key)?, arn: None }])
 }
 
 /// The Secrets that Ingresses name in `tls`, and a certificate of our own for every other host.
@@ -23,6 +23,7 @@ pub(super) fn for_manifests(loaded: &Loaded) -> Result<Vec<CertificatePem>, Star
             hosts: s.hosts.clone(),
             chain: s.certificate_pem.clone(),
             key: s.private_key_pem.clone(),
+            arn: None,
         })
         .collect();
     let covered = |host: &str| all.iter().any(|c| c.hosts.iter().any(|h| h.eq_ignore_ascii_case(host)));
@@ -62,5 +63,6 @@ fn made(hosts: Vec<String>) -> Result<CertificatePem, StartError> {
         hosts,
         chain: certified.cert.pem().into_bytes(),
         key: certified.signing_key.serialize_pem().into_bytes(),
+        arn: None,
     })
 }

@@ -1,0 +1,117 @@
+//! Bytes on their way, and the one scratch buffer per thread that sockets are read into. An idle connection
+//! owns no memory for bytes: it gets some when bytes have come.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// As much as one read takes.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    // Initialised once per thread, so that no read has to clear memory first. Never held across an await.
+    static BYTES: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// Reads once and gives what came to `take`; nothing means that the peer has ended.
+pub(crate) fn poll_read<S: AsyncRead + Unpin, T>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&mut Context<'_>, &[u8]) -> T,
+) -> Poll<io::Result<T>> {
+    BYTES.with_borrow_mut(|bytes| {
+        let mut read = ReadBuf::new(bytes);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(take(cx, read.filled())))
+    })
+}
+
+/// Bytes that wait to be taken from the front.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Buffer {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes `n` bytes away. An emptied buffer keeps its memory.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+
+    /// What is behind the unread bytes, for writing into directly.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Gives the memory back, if nothing is in it.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() {
+            *self = Buffer::default();
+        }
+    }
+
+    /// Writes until everything is written; `true` if bytes moved.
+    pub(crate) fn poll_flush_to<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut moved = 0;
+        while !self.is_empty() {
+            match Pin::new(&mut *stream).poll_write(cx, self.bytes()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    moved += n;
+                    self.consume(n);
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Pending if moved > 0 => return Poll::Ready(Ok(moved)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(moved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_consumed_is_gone_and_memory_is_given_back() {
+        let mut buffer = Buffer::default();
+        buffer.push(b"abc");
+        buffer.consume(1);
+        assert_eq!(buffer.bytes(), b"bc");
+        buffer.push(b"d");
+        buffer.release();
+        assert_eq!(buffer.bytes(), b"bcd");
+        buffer.consume(3);
+        buffer.release();
+        assert!(buffer.is_empty() && buffer.tail().capacity() == 0);
+    }
+}

@@ -1,0 +1,307 @@
+//! From the bytes of a head to what is done with it: judged, decided, and written anew for the target.
+//! Nothing in here waits.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::check::{Checked, check, is_token};
+use super::framing::Framing;
+use super::head::{Head, HttpVersion, Name, View};
+use crate::decision::{Decision, Output, Verdict};
+use crate::forwarder::clock;
+use crate::forwarder::error_page::Answer;
+use crate::forwarder::headers::{self, Arrival};
+use crate::forwarder::hooks::HookRequest;
+use crate::forwarder::proxy::Client;
+use crate::forwarder::record::{Record, Texts};
+use crate::forwarder::settings::{ListenerSettings, MutualTls, XffMode};
+
+/// A request that has been decided.
+pub(crate) struct Judged {
+    pub(crate) checked: Checked,
+    pub(crate) decision: Decision,
+    pub(crate) is_head: bool,
+    /// What to answer, unless it is a forward.
+    pub(crate) answer: Option<Answer>,
+    /// `Set-Cookie` lines for the client, ready to be written.
+    pub(crate) cookies: Vec<u8>,
+    /// The path and query, and the Host, where a transform changed them.
+    pub(crate) uri: Option<String>,
+    pub(crate) host: Option<String>,
+}
+
+/// What a request comes with besides its head.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) settings: &'a ListenerSettings,
+    pub(crate) unix_s: u64,
+}
+
+/// Judges and decides. An error is a status for the client.
+pub(crate) fn judge(
+    bytes: &[u8],
+    context: Context<'_>,
+    output: &mut Output,
+    record: &mut Record,
+) -> Result<Judged, u16> {
+    let Context { client, settings, .. } = context;
+    let head = Head::cut(bytes);
+    if client.shared.observe.wants_text() {
+        record.texts = Some(Box::new(texts(&head, settings, client.bound_port)));
+    }
+    let checked = check(bytes, &head, settings.desync).map_err(|refused| {
+        record.class = refused.class;
+        refused.status
+    })?;
+    record.class = checked.class;
+    if head.method == b"CONNECT" {
+        return Err(400);
+    }
+    let view = View { head: &head, peer: client.peer };
+    let (now, entropy) = (client.shared.clock.now(), clock::entropy());
+    let decision = client.shared.router.decide(client.listener, &view, now, entropy, output);
+    record.decided(&decision);
+    let mut cookies = Vec::new();
+    for cookie in output.set_cookies() {
+        cookies.extend_from_slice(b"Set-Cookie: ");
+        cookies.extend_from_slice(cookie.as_bytes());
+        cookies.extend_from_slice(b"\r\n");
+    }
+    let answer = match decision.verdict {
+        Verdict::Forward(_) => None,
+        Verdict::Redirect { status } => {
+            let location = output.location().unwrap_or_default();
+            if let Some(texts) = &mut record.texts {
+                location.clone_into(&mut texts.redirect_url);
+            }
+            Some(Answer::redirect(status, location))
+        }
+        Verdict::FixedResponse { status } => {
+            Some(Answer::fixed(status, output.content_type(), output.body().unwrap_or_default()))
+        }
+        Verdict::Error { status, .. } => {
+            let mut answer = Answer::error(status);
+            answer.headers.extend(
+                output
+                    .set_cookies()
+                    .filter_map(|c| Some((http::header::SET_COOKIE, HeaderValue::try_from(c).ok()?))),
+            );
+            Some(answer)
+        }
+    };
+    let (uri, host) = (output.uri().map(str::to_owned), output.host().map(str::to_owned));
+    record.actions.rewrite = uri.is_some() || host.is_some();
+    if let Some(texts) = &mut record.texts {
+        texts.transformed_uri = uri.clone().unwrap_or_default();
+        texts.transformed_host = host.clone().unwrap_or_default();
+        texts.transform_status = if record.actions.rewrite { "TransformSuccess" } else { "" };
+    }
+    Ok(Judged { checked, decision, is_head: head.method == b"HEAD", answer, cookies, uri, host })
+}
+
+/// The head as a hook sees it.
+pub(crate) fn for_hook(bytes: &[u8], context: Context<'_>, judged: &Judged) -> HookRequest {
+    let head = Head::cut(bytes);
+    let mut headers = HeaderMap::new();
+    for line in &head.lines {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(line.name), HeaderValue::from_bytes(line.value))
+        {
+            headers.append(name, value);
+        }
+    }
+    HookRequest {
+        listener: context.client.listener,
+        peer: context.client.peer,
+        method: Method::from_bytes(head.method).unwrap_or_default(),
+        uri: judged.uri.clone().unwrap_or_else(|| String::from_utf8_lossy(head.target).into_owned()),
+        headers,
+        action: context.client.shared.router.authentication(context.client.listener, &judged.decision),
+    }
+}
+
+/// Writes the head for the target (spec: dataplane §6.1–§6.5). `added` are fields that hooks want.
+pub(crate) fn compose(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    context: Context<'_>,
+    judged: &Judged,
+    added: &HeaderMap,
+    record: &mut Record,
+) -> Result<(), u16> {
+    let Context { client, settings, unix_s } = context;
+    let Judged { checked, .. } = judged;
+    let head = Head::cut(bytes);
+    let absolute = head.absolute();
+    let authority = match absolute {
+        Some((authority, _)) => Some(std::str::from_utf8(authority).map_err(|_| 400u16)?),
+        None => None,
+    };
+    let arrival = Arrival {
+        settings,
+        peer: client.peer,
+        bound_port: client.bound_port,
+        version: if checked.version == HttpVersion::V11 {
+            http::Version::HTTP_11
+        } else {
+            http::Version::HTTP_10
+        },
+        authority,
+        rewritten_host: judged.host.as_deref(),
+        unix_s,
+        entropy: [clock::entropy(), clock::entropy()],
+    };
+
+    out.extend_from_slice(head.method);
+    out.push(b' ');
+    match (&judged.uri, absolute) {
+        (Some(uri), _) => out.extend_from_slice(uri.as_bytes()),
+        (None, Some((_, rest))) if rest.first() == Some(&b'/') => out.extend_from_slice(rest),
+        (None, Some((_, rest))) => {
+            out.push(b'/');
+            out.extend_from_slice(rest);
+        }
+        (None, None) => out.extend_from_slice(head.target),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+
+    let mut hosts = head.all(Name::Host);
+    out.extend_from_slice(b"Host: ");
+    headers::write_host(out, hosts.next(), &arrival).map_err(|r| r.0)?;
+    out.extend_from_slice(b"\r\n");
+    if settings.preserve_host && judged.host.is_none() {
+        for host in hosts.filter(|h| is_value(h)) {
+            push_line(out, b"Host", host);
+        }
+    }
+    copy_lines(out, &head, context, added);
+
+    if settings.xff == XffMode::Append {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        headers::write_forwarded_for(out, head.all(Name::ForwardedFor), &arrival).map_err(|r| r.0)?;
+        out.extend_from_slice(b"\r\n");
+    } else {
+        let counted = &mut Vec::new();
+        headers::write_forwarded_for(counted, head.all(Name::ForwardedFor), &arrival).map_err(|r| r.0)?;
+    }
+    out.extend_from_slice(match settings.protocol {
+        crate::model::Protocol::Https => b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: ".as_slice(),
+        crate::model::Protocol::Http => b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
+    });
+    headers::push_number(out, settings.port.into());
+    out.extend_from_slice(b"\r\nX-Amzn-Trace-Id: ");
+    let before = out.len();
+    headers::write_trace_id(out, head.first(Name::TraceId), &arrival);
+    if let Some(texts) = &mut record.texts {
+        texts.trace_id = String::from_utf8_lossy(out.get(before..).unwrap_or_default()).into_owned();
+    }
+    out.extend_from_slice(b"\r\n");
+    if let Some(tls) = &client.tls {
+        for (name, value) in tls.headers(settings) {
+            push_line(out, name.as_bytes(), value.as_bytes());
+        }
+    }
+    for (name, value) in added {
+        push_line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    match checked.framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            headers::push_number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::Empty | Framing::UntilClose => {}
+    }
+    if checked.websocket {
+        out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+    } else if checked.ends_connections(settings.desync) {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Copies the lines that pass as they are.
+fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, added: &HeaderMap) {
+    let settings = context.settings;
+    let mut invalid = false;
+    let named: smallvec::SmallVec<[&[u8]; 4]> = head
+        .all(Name::Connection)
+        .flat_map(|v| v.split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        // A client must not get rid of fields that carry the request itself this way.
+        .filter(|n| {
+            !["host", "content-length", "cookie", "authorization", "close", "keep-alive"]
+                .iter()
+                .any(|kept| n.eq_ignore_ascii_case(kept.as_bytes()))
+        })
+        .collect();
+    for line in &head.lines {
+        let passes = match line.known {
+            Name::Other | Name::UserAgent => true,
+            Name::ForwardedFor => settings.xff == XffMode::Preserve,
+            // Where the load balancer sets them, nobody else may.
+            Name::Tls => !(settings.tls_headers || settings.mutual_tls != MutualTls::Off),
+            _ => false,
+        };
+        // The continuation of a folded line is a line of its own; framing must not come in this way.
+        let name = line.name.trim_ascii_start();
+        let folded = name.len() != line.name.len();
+        if !passes || (folded && Name::of(name) != Name::Other) || !is_token(name) || !is_value(line.value) {
+            continue;
+        }
+        if !named.is_empty() && named.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        if !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+            invalid = true;
+            if settings.drop_invalid {
+                continue;
+            }
+        }
+        if !added.is_empty() && added.keys().any(|k| name.eq_ignore_ascii_case(k.as_str().as_bytes())) {
+            continue;
+        }
+        push_line(out, name, line.value);
+    }
+    if invalid {
+        let count = &settings.metrics.count;
+        let counter = if settings.drop_invalid { &count.dropped_invalid } else { &count.forwarded_invalid };
+        counter.inc();
+    }
+}
+
+fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a value can be written in one line.
+fn is_value(value: &[u8]) -> bool {
+    !value.iter().any(|b| matches!(b, 0 | b'\r' | b'\n'))
+}
+
+fn texts(head: &Head<'_>, settings: &ListenerSettings, bound_port: u16) -> Texts {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let host = head.absolute().map(|(a, _)| a).or_else(|| head.first(Name::Host)).unwrap_or_default();
+    let host = text(host);
+    let (name, port) = headers::split_port(&host);
+    let port = port.filter(|p| *p != bound_port).unwrap_or(settings.port);
+    let target = head.absolute().map_or(head.target, |(_, rest)| rest);
+    let version = if head.version.is_empty() { b"HTTP/0.9" } else { head.version };
+    let agent = head.first(Name::UserAgent).unwrap_or_default();
+    Texts {
+        request_line: format!(
+            "{} {}://{name}:{port}{} {}",
+            text(head.method),
+            settings.protocol.scheme(),
+            text(target),
+            text(version)
+        ),
+        user_agent: text(agent.get(..agent.len().min(8 * 1024)).unwrap_or_default()),
+        trace_id: text(head.first(Name::TraceId).unwrap_or_default()),
+        ..Texts::default()
+    }
+}

@@ -1,0 +1,207 @@
+//! TLS in front: SNI, policies, mutual TLS, HTTP/2 (spec: dataplane §6.5, §6.7).
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use podway::forwarder::{CertificatePem, ClientAuth, SecurityPolicy, TlsConfig, TlsOptions};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::{Balancer, Setup, echo, read_answer};
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Test authority");
+        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> Vec<u8> {
+        self.0.pem().into_bytes()
+    }
+
+    fn issue(&self, name: &str) -> CertificatePem {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "A, Inc");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        CertificatePem {
+            hosts: vec![name.to_owned()],
+            chain: certificate.pem().into_bytes(),
+            key: key.serialize_pem().into_bytes(),
+            arn: Some(format!("arn:certificate/{name}")),
+        }
+    }
+}
+
+async fn connect(
+    lb: &Balancer,
+    authority: &Authority,
+    name: &str,
+    client: Option<&CertificatePem>,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&authority.pem()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match client {
+        Some(pem) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(&pem.chain).unwrap()],
+                PrivateKeyDer::from_pem_slice(&pem.key).unwrap(),
+            )
+            .unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    let stream = TcpStream::connect(lb.address).await?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn get(stream: &mut TlsStream<TcpStream>) -> String {
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a.example.com\r\nX-Amzn-Mtls-Clientcert-Subject: forged\r\n\r\n")
+        .await
+        .unwrap();
+    read_answer(stream, false).await.body
+}
+
+fn https(target: std::net::SocketAddr) -> Setup {
+    Setup { protocol: "HTTPS", ..Setup::new(&[target]) }
+}
+
+#[tokio::test]
+async fn each_name_gets_its_certificate_and_the_target_is_told() {
+    let authority = Authority::new();
+    let tls =
+        TlsConfig::new(&[authority.issue("a.example.com"), authority.issue("*.wild.example.com")]).unwrap();
+    let setup = https(echo().await).with("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "true");
+    let lb = setup.start_with(Some(tls), |b| b).await;
+    for name in ["a.example.com", "b.wild.example.com"] {
+        let seen = get(&mut connect(&lb, &authority, name, None, &[]).await.unwrap()).await;
+        assert!(seen.contains("X-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n"), "{seen}");
+        assert!(seen.contains("X-Amzn-Tls-Version: TLSv1.3\r\nX-Amzn-Tls-Cipher-Suite: TLS_AES_"), "{seen}");
+    }
+    let line = lb.logged(2).await;
+    assert!(line.starts_with("https ") && line.contains(" TLSv1.3 "), "{line}");
+    assert!(line.contains("\"b.wild.example.com\" \"arn:certificate/*.wild.example.com\""), "{line}");
+    assert!(
+        connect(&lb, &authority, "other.example.com", None, &[]).await.is_err(),
+        "the default one is for another name"
+    );
+    let plain = lb.get("/").await;
+    assert_eq!(plain.status, 400, "plain HTTP on the HTTPS port");
+}
+
+#[tokio::test]
+async fn clients_without_a_trusted_certificate_stay_outside() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let options = TlsOptions {
+        client_auth: ClientAuth::Verify { trust_store: authority.pem(), ignore_expiry: false },
+        ..TlsOptions::default()
+    };
+    let tls = TlsConfig::with_options(&[authority.issue("a.example.com")], &options).unwrap();
+    let setup = Setup { mutual: Some(json!({"Mode": "verify"})), ..https(echo().await) };
+    let lb = setup.start_with(Some(tls), |b| b).await;
+    let client = authority.issue("client.example.com");
+    let seen = get(&mut connect(&lb, &authority, "a.example.com", Some(&client), &[]).await.unwrap()).await;
+    assert!(seen.contains("X-Amzn-Mtls-Clientcert-Subject: CN=client.example.com,O=A\\, Inc\r\n"), "{seen}");
+    assert!(seen.contains("X-Amzn-Mtls-Clientcert-Issuer: CN=Test authority"), "{seen}");
+    assert!(seen.contains("X-Amzn-Mtls-Clientcert-Leaf: -----BEGIN%20CERTIFICATE-----%0A"), "{seen}");
+    assert!(
+        seen.contains("X-Amzn-Mtls-Clientcert-Validity: NotBefore=") && !seen.contains("forged"),
+        "{seen}"
+    );
+    let stranger = other.issue("stranger.example.com");
+    for client in [None, Some(&stranger)] {
+        // In TLS 1.3 the client learns of it with its first read.
+        if let Ok(mut stream) = connect(&lb, &authority, "a.example.com", client, &[]).await {
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(read_answer(&mut stream, false).await.status, 0);
+        }
+    }
+    assert!(
+        lb.running.metrics().contains("ClientTLSNegotiationErrorCount_total{LoadBalancer=\"app/lb/1\"} 2")
+    );
+}
+
+#[tokio::test]
+async fn passthrough_hands_any_certificate_on_under_the_name_one_likes() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let options = TlsOptions { client_auth: ClientAuth::Passthrough, ..TlsOptions::default() };
+    let tls = TlsConfig::with_options(&[authority.issue("a.example.com")], &options).unwrap();
+    let setup = Setup { mutual: Some(json!({"Mode": "passthrough"})), ..https(echo().await) }
+        .on_listener("routing.http.request.x_amzn_mtls_clientcert.header_name", "X-Client");
+    let lb = setup.start_with(Some(tls), |b| b).await;
+    let client = other.issue("client.example.com");
+    let seen = get(&mut connect(&lb, &authority, "a.example.com", Some(&client), &[]).await.unwrap()).await;
+    assert!(seen.contains("\r\nX-Client: -----BEGIN%20CERTIFICATE-----%0A"), "{seen}");
+    let seen = get(&mut connect(&lb, &authority, "a.example.com", None, &[]).await.unwrap()).await;
+    assert!(!seen.contains("BEGIN"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_policy_is_kept() {
+    let authority = Authority::new();
+    let policy = SecurityPolicy::from_name("ELBSecurityPolicy-FS-1-2-Res-2020-10").unwrap();
+    let options = TlsOptions { policy, ..TlsOptions::default() };
+    let tls = TlsConfig::with_options(&[authority.issue("a.example.com")], &options).unwrap();
+    let lb = https(echo().await).start_with(Some(tls), |b| b).await;
+    let stream = connect(&lb, &authority, "a.example.com", None, &[]).await.unwrap();
+    assert_eq!(stream.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
+}
+
+#[tokio::test]
+async fn http2_in_front() {
+    let authority = Authority::new();
+    let tls = TlsConfig::new(&[authority.issue("a.example.com")]).unwrap();
+    let lb = https(echo().await).start_with(Some(tls), |b| b).await;
+    let stream = connect(&lb, &authority, "a.example.com", None, &[b"h2"]).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |method: &str, content_type: &str, body: &'static str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri("https://a.example.com/x?y=z")
+            .header("content-type", content_type)
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .body(Full::new(hyper::body::Bytes::from_static(body.as_bytes())))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts, String::from_utf8_lossy(&body).into_owned())
+    };
+    let (parts, seen) = ask("POST", "text/plain", "hello").await;
+    assert_eq!(parts.status, 200);
+    assert!(seen.starts_with("POST /x?y=z HTTP/1.1\r\n") && seen.ends_with("hello"), "{seen}");
+    assert!(seen.contains("cookie: a=1; b=2") && seen.contains("host: a.example.com"), "{seen}");
+    let (parts, _) = ask("POST", "application/grpc", "").await;
+    assert_eq!(parts.status, 464, "gRPC to an HTTP/1 group");
+    assert_eq!(parts.headers["grpc-status"], "2");
+    let line = lb.logged(1).await;
+    assert!(
+        line.starts_with("h2 ") && line.contains("\"POST https://a.example.com:443/x?y=z HTTP/2.0\""),
+        "{line}"
+    );
+    assert!(lb.logged(2).await.starts_with("grpcs "));
+}
