@@ -39,8 +39,8 @@ sum() { { grep -oE "$2" "$1" || true; } | grep -oE '[0-9]+' | awk '{s += $1} END
 rust_tests() {
     cargo test -q -p podway --features cli,capi --no-fail-fast \
         && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test alloc --test layering \
-            --test controller --test header --test fuzz_seeds --test diagnostics --test annotations \
-            --test simulation --test targets -- --nocapture
+            --test controller --test forwarder --test header --test fuzz_seeds --test diagnostics \
+            --test annotations --test simulation --test targets -- --nocapture
 }
 
 c_tests() { cargo test -q -p podway-tests --test c --test c_install -- --nocapture; }

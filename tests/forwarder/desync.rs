@@ -34,10 +34,18 @@ struct Expected {
     reason: String,
 }
 
+/// The platform, as cargo calls it.
+fn host() -> String {
+    let output = Command::new("rustc").arg("-vV").output().expect("rustc");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|l| l.strip_prefix("host: ")).expect("a host").to_owned()
+}
+
 /// The package's own folder: its test cases come with it.
 fn cases() -> Vec<(String, Case)> {
     let metadata = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline"])
+        // Packages of other platforms need not be here.
+        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &host()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo metadata");
@@ -102,6 +110,13 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 impl Case {
+    fn has_folded_name(&self) -> bool {
+        self.headers
+            .iter()
+            .flatten()
+            .any(|h| bytes(&h.name).first().is_some_and(|b| matches!(b, b' ' | b'\t')))
+    }
+
     /// The case on the wire. A case with a line break inside a field cannot be sent as what it is.
     fn raw(&self) -> Option<Vec<u8>> {
         let mut out = bytes(&self.method);
@@ -114,6 +129,10 @@ impl Case {
         let mut lines = vec![out];
         for header in self.headers.iter().flatten() {
             lines.push([bytes(&header.name), b": ".to_vec(), bytes(&header.value)].concat());
+        }
+        // A space within the version belongs to the target, once it is on a wire.
+        if self.version.trim().contains(' ') {
+            return None;
         }
         if lines.iter().any(|l| l.contains(&b'\n')) || (self.version.is_empty() && lines.len() > 1) {
             return None;
@@ -164,7 +183,10 @@ async fn published_cases_pass_over_a_socket() {
             let routed = line.contains("\"forward\"");
             // 501 and 505 have their own causes, whatever the class is.
             let other = line.contains(" 501 - ") || line.contains(" 505 - ");
-            if (!line.contains(&class) && !other) || (blocked && routed) {
+            // A line that begins with white space is a continuation on a wire, whatever its name was.
+            let folded = format!("\"{}\" \"MultilineHeader\" TID_", case.expected.tier);
+            let named = line.contains(&class) || (case.has_folded_name() && line.contains(&folded));
+            if (!named && !other) || (blocked && routed) {
                 wrong.push(format!("{mode} {file} `{}`: {} {line}", case.name, answer.status));
             } else if !blocked && !routed && !other && !refused_anyway(case) {
                 wrong.push(format!("{mode} {file} `{}` should pass: {} {line}", case.name, answer.status));

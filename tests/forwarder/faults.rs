@@ -179,6 +179,8 @@ async fn requests_finish_while_the_rest_goes() {
     let lb = Setup::new(&[slow]).start().await;
     let mut stream = lb.connect().await;
     let mut idle = lb.connect().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(read_answer(&mut idle, false).await.status, 200);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let drained = tokio::spawn(lb.running.shutdown(Duration::from_secs(5)));

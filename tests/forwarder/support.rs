@@ -13,29 +13,29 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A load balancer that runs.
-pub struct Balancer {
-    pub running: Running,
-    pub address: SocketAddr,
-    pub listener: ListenerId,
+pub(crate) struct Balancer {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+    pub(crate) listener: ListenerId,
     /// Lines of the access log.
-    pub log: Arc<Mutex<Vec<String>>>,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
 }
 
 /// What is to be served.
 #[derive(Clone)]
-pub struct Setup {
-    pub targets: Vec<SocketAddr>,
-    pub attributes: Vec<(&'static str, &'static str)>,
-    pub listener_attributes: Vec<(&'static str, &'static str)>,
-    pub group: Value,
-    pub rules: Value,
-    pub default_actions: Value,
-    pub protocol: &'static str,
-    pub mutual: Option<Value>,
+pub(crate) struct Setup {
+    pub(crate) targets: Vec<SocketAddr>,
+    pub(crate) attributes: Vec<(&'static str, &'static str)>,
+    pub(crate) listener_attributes: Vec<(&'static str, &'static str)>,
+    pub(crate) group: Value,
+    pub(crate) rules: Value,
+    pub(crate) default_actions: Value,
+    pub(crate) protocol: &'static str,
+    pub(crate) mutual: Option<Value>,
 }
 
 impl Setup {
-    pub fn new(targets: &[SocketAddr]) -> Self {
+    pub(crate) fn new(targets: &[SocketAddr]) -> Self {
         Setup {
             targets: targets.to_vec(),
             attributes: Vec::new(),
@@ -48,17 +48,17 @@ impl Setup {
         }
     }
 
-    pub fn with(mut self, key: &'static str, value: &'static str) -> Self {
+    pub(crate) fn with(mut self, key: &'static str, value: &'static str) -> Self {
         self.attributes.push((key, value));
         self
     }
 
-    pub fn on_listener(mut self, key: &'static str, value: &'static str) -> Self {
+    pub(crate) fn on_listener(mut self, key: &'static str, value: &'static str) -> Self {
         self.listener_attributes.push((key, value));
         self
     }
 
-    pub fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         let pairs =
             |all: &[(&str, &str)]| all.iter().map(|(k, v)| json!({"Key": k, "Value": v})).collect::<Vec<_>>();
         let targets: Vec<Value> = self
@@ -89,11 +89,11 @@ impl Setup {
         .unwrap()
     }
 
-    pub async fn start(&self) -> Balancer {
+    pub(crate) async fn start(&self) -> Balancer {
         self.start_with(None, |b| b).await
     }
 
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         &self,
         tls: Option<TlsConfig>,
         change: impl FnOnce(Builder) -> Builder,
@@ -117,22 +117,22 @@ impl Setup {
 
 impl Balancer {
     /// Sends bytes on a connection of its own and reads the answer.
-    pub async fn ask(&self, request: &str) -> Answer {
+    pub(crate) async fn ask(&self, request: &str) -> Answer {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         read_answer(&mut stream, request.starts_with("HEAD")).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: example.com\r\n\r\n")).await
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// The newest line of the access log, once there are so many.
-    pub async fn logged(&self, lines: usize) -> String {
+    pub(crate) async fn logged(&self, lines: usize) -> String {
         for _ in 0..300 {
             if let Some(line) = self.log.lock().unwrap().get(lines - 1) {
                 return line.clone();
@@ -145,16 +145,16 @@ impl Balancer {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
     /// Whether it came whole.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|l| {
             let (n, v) = l.split_once(':')?;
             n.eq_ignore_ascii_case(name).then(|| v.trim())
@@ -163,7 +163,7 @@ impl Answer {
 }
 
 /// Reads one answer.
-pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, to_head: bool) -> Answer {
+pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, to_head: bool) -> Answer {
     let mut bytes = Vec::new();
     let mut buffer = [0; 65536];
     loop {
@@ -210,7 +210,7 @@ pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, to_head: bool) ->
 }
 
 /// A target: every connection is given to `serve`.
-pub async fn target<F, A>(serve: F) -> SocketAddr
+pub(crate) async fn target<F, A>(serve: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> A + Send + Sync + 'static,
     A: Future<Output = ()> + Send + 'static,
@@ -226,7 +226,7 @@ where
 }
 
 /// Reads a request's head and as much of its body as its length says.
-pub async fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 65536];
     loop {
@@ -248,7 +248,7 @@ pub async fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A target that answers every request with the request as it came.
-pub async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     target(|mut stream| async move {
         while let Some(request) = read_request(&mut stream).await {
             let answer = format!(
@@ -264,7 +264,7 @@ pub async fn echo() -> SocketAddr {
 }
 
 /// A target that answers every request with these bytes, and then closes.
-pub async fn answers(bytes: impl Into<Vec<u8>>) -> SocketAddr {
+pub(crate) async fn answers(bytes: impl Into<Vec<u8>>) -> SocketAddr {
     let bytes: Arc<[u8]> = bytes.into().into();
     target(move |mut stream| {
         let bytes = bytes.clone();

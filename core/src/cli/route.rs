@@ -125,7 +125,12 @@ fn prepare(args: &RouteArgs) -> Result<(Route, Asked, Now, u64), ExitCode> {
     let listener = listener(&router, &loaded.model, &url, args.load_balancer.as_deref()).map_err(misused)?;
     let asked = Asked { method, url, headers, peer: SocketAddr::new(args.source_ip, 40_000) };
     let route = Route {
-        wire: WireSettings::of(&loaded.model, &router, &std::collections::HashMap::new(), &Metrics::default()),
+        wire: WireSettings::of(
+            &loaded.model,
+            &router,
+            &std::collections::HashMap::new(),
+            &Metrics::default(),
+        ),
         model: loaded.model,
         router,
         listener,

@@ -45,6 +45,11 @@ pub(crate) fn entropy() -> u64 {
     fastrand::u64(..)
 }
 
+/// The time of day.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 /// A moment as the logs write it, with microseconds.
 pub(crate) fn iso8601(at: SystemTime) -> String {
     let at = time::OffsetDateTime::from(at);
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn moments_are_written_as_iso_8601() {
-        let at = |s, us| iso8601(UNIX_EPOCH + std::time::Duration::new(s, us * 1000));
+        let at = |s, us: u32| iso8601(UNIX_EPOCH + std::time::Duration::new(s, us * 1000));
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(at(951_782_400, 1), "2000-02-29T00:00:00.000001Z");
         assert_eq!(at(1_767_225_599, 999_999), "2025-12-31T23:59:59.999999Z");

@@ -226,14 +226,16 @@ async fn accept(
     let mut connections = JoinSet::new();
     let grace = loop {
         let accepted = tokio::select! {
-            accepted = bound.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            // First, so that connections which end because of it are counted still.
+            biased;
             changed = phases.changed() => match (changed, *phases.borrow_and_update()) {
                 (Ok(()), Phase::Serve) => continue,
                 (Ok(()), Phase::Drain(grace)) => break grace,
                 // The handle was dropped: nobody waits, so nothing is waited for.
                 (Err(_), _) => break Duration::ZERO,
             },
+            Some(_) = connections.join_next() => continue,
+            accepted = bound.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -370,7 +372,7 @@ fn log_connection(client: &Client, counted: &Counted, started: Instant, tls: Res
     };
     log(&format!(
         "{} {} {} {} {} {} {latency} \"{}\" {} {} {verified} {} {}",
-        clock::iso8601(std::time::SystemTime::now()),
+        clock::iso8601(clock::wall()),
         client.peer.ip().to_canonical(),
         client.peer.port(),
         counted.listener.as_ref().map_or(client.bound_port, |l| l.port),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -223,7 +223,7 @@ impl Record {
             (Kind::WebSocket, true) => "wss",
         };
         let now = Instant::now();
-        let created = SystemTime::now() - now.duration_since(self.started);
+        let created = clock::wall() - now.duration_since(self.started);
         let seconds = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
             (Some(from), Some(to)) => format!("{:.3}", to.duration_since(from).as_secs_f64()),
             _ => "-1".to_owned(),
@@ -252,7 +252,7 @@ impl Record {
         let _ = write!(
             line,
             "{kind} {} {} {} {target} {request_time} {target_time} {response_time} {} {target_status} {} {} ",
-            clock::iso8601(SystemTime::now()),
+            clock::iso8601(clock::wall()),
             if settings.name.is_empty() { "-" } else { &settings.name },
             self.peer,
             self.status,

@@ -128,7 +128,8 @@ fn is_plain(bytes: &[u8], head: &Head<'_>) -> bool {
         return false;
     }
     head.lines.iter().all(|line| {
-        let name = !line.name.is_empty() && line.name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
+        let starts = line.name.first().is_some_and(u8::is_ascii_alphabetic);
+        let name = starts && line.name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
         let value = !line.value.is_empty() && line.value.iter().all(|b| matches!(b, b' '..=b'~'));
         // Anything that could be taken for one of the two framing headers is looked at closely.
         let framing = matches!(line.name.first().map(u8::to_ascii_lowercase), Some(b'c' | b't'))

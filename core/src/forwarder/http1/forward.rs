@@ -1,7 +1,7 @@
 //! One forward: a connection to the target, the exchange, and what became of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,13 +15,13 @@ use super::request::Judged;
 use super::response::{self, Asked};
 use super::serve::{Session, Then};
 use crate::decision::{Forward, Outcome};
-use crate::forwarder::{Shared, clock};
 use crate::forwarder::drain::InFlight;
 use crate::forwarder::proxy::OUTPUT;
 use crate::forwarder::record::{Kind, Record};
 use crate::forwarder::settings::{GroupSettings, ListenerSettings};
 use crate::forwarder::tunnel::{self, Ends, Side};
 use crate::forwarder::upstream::{ConnectError, Stream};
+use crate::forwarder::{Shared, clock};
 use crate::model::Protocol;
 
 /// Where a request goes.
@@ -90,14 +90,18 @@ where
     let Session { conn, timer, .. } = session;
     let mut exchange = Exchange::new(conn, &mut target, (up, down), judged.checked.framing, listener.idle);
     let mut on_head = |head: &httparse::Response<'_, '_>, out: &mut Vec<u8>| {
-        record.headed(head.code.unwrap_or_default());
-        let application =
-            if group.app_cookie { application_cookie(head, judged, (kept, peer), &shared) } else { Vec::new() };
-        if application.is_empty() {
+        let application = if group.app_cookie {
+            application_cookie(head, judged, (kept, peer), &shared)
+        } else {
+            Vec::new()
+        };
+        let download = if application.is_empty() {
             response::write(head, &asked, &judged.cookies, out)
         } else {
             response::write(head, &asked, &[judged.cookies.as_slice(), &application].concat(), out)
-        }
+        }?;
+        record.headed(head.code.unwrap_or_default());
+        Ok(download)
     };
     let watch = || shared.departures.of_live(forward.target, &shared.router);
     let ended = std::future::poll_fn(|cx| exchange.poll(cx, timer, &mut on_head, &watch)).await;
