@@ -10,6 +10,9 @@
 //! To add a target: a function here and its line in [`TARGETS`], a file in `targets/`, a `[[bin]]` in
 //! `Cargo.toml`, and some seeds in `seeds/NAME/`. A test holds the four together.
 
+#[path = "rules.rs"]
+mod any_rules;
+
 use podway::local::LocalCluster;
 use podway::manifest::{Settings, Source};
 use podway::model::Model;
@@ -20,8 +23,13 @@ use serde_json::json;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] =
-    &[("manifests", manifests), ("annotations", annotations), ("elbv2", elbv2), ("cookies", cookies)];
+pub const TARGETS: &[Target] = &[
+    ("manifests", manifests),
+    ("annotations", annotations),
+    ("elbv2", elbv2),
+    ("cookies", cookies),
+    ("rules", rules),
+];
 
 /// Manifests as they come: any text at all becomes a model that is sound, or an error that points into it.
 pub fn manifests(data: &[u8]) {
@@ -168,4 +176,9 @@ fn points_into(error: &Error, sources: &[Source]) {
         assert!((1..=lines).contains(&place.line), "{place} in a text of {lines} lines");
         assert!(place.column >= 1, "{place}");
     }
+}
+
+/// Rules and requests of few letters: the router decides, and explains, as a plain scan of the rules does.
+pub fn rules(data: &[u8]) {
+    any_rules::run(data);
 }
