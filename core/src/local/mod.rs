@@ -1,9 +1,10 @@
 //! The cluster that manifests leave to a cluster to make: nodes, pods, EndpointSlices and NodePorts, the
 //! same ones at every run. What the input has is used, and nothing of its kind is made up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::{Code, Diagnostic, Error};
+use crate::manifest::lookup::by_service;
 use crate::manifest::objects::{
     Endpoint, EndpointSlice, IngressClass, K8sNode, Meta, Objects, Pod, Service, TargetPort,
 };
@@ -102,15 +103,17 @@ pub fn complete(objects: &mut Objects, cluster: &LocalCluster) {
     }
     let (made_up, cut) = pods(objects);
     objects.warnings.extend(cut);
+    let sliced = by_service(&objects.slices);
+    let all: Vec<&Pod> = objects.pods.iter().chain(&made_up).collect();
+    let by_label = ByLabel::new(all.iter().copied());
     let slices: Vec<EndpointSlice> = objects
         .services
         .iter()
-        .filter(|s| !s.selector.is_empty())
-        .filter(|s| {
-            let of = |e: &EndpointSlice| e.namespace == s.meta.namespace && e.service == s.meta.name;
-            !objects.slices.iter().any(of)
+        .filter(|s| !s.selector.is_empty() && !sliced.contains_key(&name(&s.meta)))
+        .map(|s| {
+            let chosen = by_label.selected(&s.meta.namespace, &s.selector);
+            slice(s, &chosen.filter_map(|i| all.get(i).copied()).collect::<Vec<_>>())
         })
-        .map(|s| slice(s, objects.pods.iter().chain(&made_up)))
         .collect();
     objects.pods.extend(made_up);
     objects.slices.extend(slices);
@@ -118,10 +121,12 @@ pub fn complete(objects: &mut Objects, cluster: &LocalCluster) {
 
 /// EndpointSlices for `Endpoints` of Services without selector, as a cluster mirrors them.
 fn mirror(objects: &mut Objects) {
-    let of = |s: &Service, e: &EndpointSlice| e.namespace == s.meta.namespace && e.service == s.meta.name;
+    let sliced = by_service(&objects.slices);
+    let unselecting: HashSet<(&str, &str)> =
+        objects.services.iter().filter(|s| s.selector.is_empty()).map(|s| name(&s.meta)).collect();
     let by_hand = |e: &&EndpointSlice| {
-        objects.services.iter().any(|s| of(s, e) && s.selector.is_empty())
-            && !objects.slices.iter().any(|s| s.namespace == e.namespace && s.service == e.service)
+        let of = (e.namespace.as_str(), e.service.as_str());
+        unselecting.contains(&of) && !sliced.contains_key(&of)
     };
     let mirrored: Vec<EndpointSlice> = objects.endpoints.iter().filter(by_hand).cloned().collect();
     objects.slices.extend(mirrored);
@@ -152,17 +157,13 @@ fn node(number: usize) -> K8sNode {
 /// where these are more than a made-up cluster holds.
 fn pods(objects: &Objects) -> (Vec<Pod>, Option<Diagnostic>) {
     let nodes = &objects.nodes;
+    let found = ByLabel::new(objects.pods.iter());
     let mut next = 0usize;
     let mut on_node = vec![1u32; nodes.len()];
     let mut out = Vec::new();
     let mut cut = None;
     for workload in &objects.workloads {
-        let selected = |p: &Pod| {
-            p.meta.namespace == workload.meta.namespace
-                && !workload.labels.is_empty()
-                && workload.labels.iter().all(|(k, v)| p.meta.labels.get(k) == Some(v))
-        };
-        if objects.pods.iter().any(selected) {
+        if found.selected(&workload.meta.namespace, &workload.labels).next().is_some() {
             continue;
         }
         let namespace = &workload.meta.namespace;
@@ -205,23 +206,59 @@ fn pods(objects: &Objects) -> (Vec<Pod>, Option<Diagnostic>) {
         }
     }
     // A pod listens on what Services send it to, whether its template says so or not.
-    for pod in &mut out {
-        let services = objects.services.iter().filter(|s| selects(s, pod));
-        let ports: Vec<u16> =
-            services.flat_map(|s| s.ports.iter().filter_map(|p| target_port(&p.target, pod))).collect();
-        for port in ports {
-            if !pod.ports.iter().any(|(_, known)| *known == port) {
-                pod.ports.push((String::new(), port));
-            }
+    let by_label = ByLabel::new(out.iter());
+    let mut asked: Vec<(usize, u16)> = Vec::new();
+    for service in &objects.services {
+        for i in by_label.selected(&service.meta.namespace, &service.selector) {
+            let ports = |pod| service.ports.iter().filter_map(move |p| target_port(&p.target, pod));
+            asked.extend(out.get(i).into_iter().flat_map(ports).map(|port| (i, port)));
+        }
+    }
+    for (i, port) in asked {
+        if let Some(pod) = out.get_mut(i).filter(|p| !p.ports.iter().any(|(_, known)| *known == port)) {
+            pod.ports.push((String::new(), port));
         }
     }
     (out, cut)
 }
 
-fn selects(service: &Service, pod: &Pod) -> bool {
-    service.meta.namespace == pod.meta.namespace
-        && !service.selector.is_empty()
-        && service.selector.iter().all(|(k, v)| pod.meta.labels.get(k) == Some(v))
+/// A label in a namespace: namespace, key and value.
+type Label<'a> = (&'a str, &'a str, &'a str);
+
+/// Pods, with their numbers, by each of their labels.
+struct ByLabel<'a>(HashMap<Label<'a>, Vec<(usize, &'a Pod)>>);
+
+impl<'a> ByLabel<'a> {
+    fn new(pods: impl Iterator<Item = &'a Pod>) -> Self {
+        let mut all: HashMap<_, Vec<_>> = HashMap::new();
+        for (i, pod) in pods.enumerate() {
+            for (key, value) in &pod.meta.labels {
+                let key = (pod.meta.namespace.as_str(), key.as_str(), value.as_str());
+                all.entry(key).or_default().push((i, pod));
+            }
+        }
+        ByLabel(all)
+    }
+
+    /// The numbers of the pods that have all these labels, ascending; none where there are no labels.
+    fn selected<'s>(
+        &'s self,
+        namespace: &'s str,
+        labels: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = usize> + use<'s, 'a> {
+        let of = |(key, value): (&'s String, &'s String)| {
+            self.0.get(&(namespace, key.as_str(), value.as_str())).map_or(&[][..], Vec::as_slice)
+        };
+        // The rarest label leaves the least to look at.
+        let fewest = labels.iter().map(of).min_by_key(|pods| pods.len()).unwrap_or_default();
+        let fits = move |pod: &Pod| labels.iter().all(|(k, v)| pod.meta.labels.get(k) == Some(v));
+        fewest.iter().filter(move |(_, pod)| fits(pod)).map(|(i, _)| *i)
+    }
+}
+
+/// Namespace and name.
+fn name(meta: &Meta) -> (&str, &str) {
+    (&meta.namespace, &meta.name)
 }
 
 fn target_port(target: &TargetPort, pod: &Pod) -> Option<u16> {
@@ -231,8 +268,7 @@ fn target_port(target: &TargetPort, pod: &Pod) -> Option<u16> {
     }
 }
 
-fn slice<'a>(service: &Service, pods: impl Iterator<Item = &'a Pod>) -> EndpointSlice {
-    let chosen: Vec<&Pod> = pods.filter(|p| selects(service, p)).collect();
+fn slice(service: &Service, chosen: &[&Pod]) -> EndpointSlice {
     let port = |p: &crate::manifest::objects::ServicePort| {
         let number = match (&p.target, chosen.first()) {
             (_, Some(pod)) => target_port(&p.target, pod),

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::objects::{Objects, Selector, TargetGroupBinding};
+use super::lookup::Lookup;
+use super::objects::{Selector, TargetGroupBinding};
 use super::target_group::service_port;
 use super::{Loaded, Origin, Settings, names, targets};
 use crate::error::{Code, Diagnostic, Severity};
@@ -22,7 +23,7 @@ pub(crate) fn arn(binding: &TargetGroupBinding) -> String {
 }
 
 /// Adds the target groups of the bindings to what was built.
-pub(crate) fn add(objects: &Objects, settings: &Settings, loaded: &mut Loaded) {
+pub(crate) fn add(objects: &Lookup<'_>, settings: &Settings, loaded: &mut Loaded) {
     let mut shared: BTreeSet<String> = BTreeSet::new();
     for binding in &objects.bindings {
         if OWN.iter().any(|label| binding.meta.labels.contains_key(*label)) {
@@ -80,7 +81,7 @@ fn users(model: &Model, arn: &str) -> Vec<String> {
 
 fn group(
     binding: &TargetGroupBinding,
-    objects: &Objects,
+    objects: &Lookup<'_>,
     settings: &Settings,
     told: &mut Vec<Diagnostic>,
 ) -> Result<TargetGroup, Diagnostic> {

@@ -1,13 +1,14 @@
 //! From a group to its load balancer: listeners, rules, actions, target groups (§3.5, §4.11, §5.1, §7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::actions::{self, Routing, To};
 use super::annotations::{Annotation, Annotations};
 use super::auth::{self, Auth};
 use super::group::{Group, Member};
 use super::listener::{self, Port};
-use super::objects::{Backend, Objects, Service};
+use super::lookup::Lookup;
+use super::objects::{Backend, Service};
 use super::optimizer::{Ruled, optimize};
 use super::target_group::{service_port, target_group, to_tags};
 use super::{
@@ -49,7 +50,7 @@ impl From<Diagnostic> for Broken {
     }
 }
 
-pub(crate) fn build(group: &Group<'_>, objects: &Objects, settings: &Settings) -> Result<Built, Broken> {
+pub(crate) fn build(group: &Group<'_>, objects: &Lookup<'_>, settings: &Settings) -> Result<Built, Broken> {
     if let Some(error) = group.errors.first() {
         return Err(error.clone().into());
     }
@@ -63,6 +64,8 @@ pub(crate) fn build(group: &Group<'_>, objects: &Objects, settings: &Settings) -
         settings,
         built: Built { load_balancer: balancer, warnings, ..Built::default() },
         numbers: BTreeMap::new(),
+        taken: HashSet::new(),
+        warned: HashSet::new(),
         current: None,
     };
     for (number, port) in &ports {
@@ -85,11 +88,15 @@ pub(crate) fn build(group: &Group<'_>, objects: &Objects, settings: &Settings) -
 
 struct Builder<'a> {
     group: &'a Group<'a>,
-    objects: &'a Objects,
+    objects: &'a Lookup<'a>,
     settings: &'a Settings,
     built: Built,
     /// Target groups by Ingress, Service and port as written.
     numbers: BTreeMap<(String, String, String), usize>,
+    /// The names of target groups.
+    taken: HashSet<String>,
+    /// Warnings that were told, as text.
+    warned: HashSet<String>,
     /// The member that is being worked on.
     current: Option<usize>,
 }
@@ -348,7 +355,7 @@ impl<'a> Builder<'a> {
 
     fn warn(&mut self, mut warning: Diagnostic) {
         warning.severity = Severity::Warning;
-        if !self.built.warnings.contains(&warning) {
+        if self.warned.insert(warning.to_string()) {
             self.built.warnings.push(warning);
         }
     }
@@ -462,10 +469,9 @@ impl<'a> Builder<'a> {
             ).expected("target type `ip` for sessions that stay on a pod"));
         }
         // §16 H13: without UIDs two Services can come to one name.
-        let taken = |n: &str, all: &[TargetGroup]| all.iter().any(|g| g.target_group_name == n);
-        if taken(&tg.target_group_name, &self.built.target_groups) {
+        if self.taken.contains(&tg.target_group_name) {
             let base: String = tg.target_group_name.chars().take(30).collect();
-            let unique = (2..).map(|i| format!("{base}{i}")).find(|n| !taken(n, &self.built.target_groups));
+            let unique = (2..).map(|i| format!("{base}{i}")).find(|n| !self.taken.contains(n));
             self.warn(member.error(
                 Code::W_TG_NAME_COLLISION,
                 format!(
@@ -475,6 +481,7 @@ impl<'a> Builder<'a> {
             ));
             tg.target_group_name = unique.unwrap_or_default();
         }
+        self.taken.insert(tg.target_group_name.clone());
         let arn = tg.target_group_arn.clone();
         let origin = Origin {
             object: format!("Service {}", service.meta.key()),

@@ -17,6 +17,7 @@ mod known;
 mod lint;
 mod listener;
 mod load_balancer;
+pub(crate) mod lookup;
 mod names;
 pub(crate) mod objects;
 mod optimizer;
@@ -159,6 +160,7 @@ pub fn build(objects: &Objects, settings: &Settings) -> Result<Loaded, Error> {
             .expected("an Ingress of an IngressClass with controller `ingress.k8s.aws/alb`")
             .into());
     }
+    let objects = &lookup::Lookup::new(objects);
     for (stack, at) in &objects.stacks {
         stack::add(stack, at, objects, settings, &mut loaded)?;
     }
@@ -198,7 +200,7 @@ pub fn build(objects: &Objects, settings: &Settings) -> Result<Loaded, Error> {
 /// of it is left.
 fn build_group(
     group: &mut group::Group<'_>,
-    objects: &Objects,
+    objects: &lookup::Lookup<'_>,
     settings: &Settings,
     told: &mut Vec<Diagnostic>,
 ) -> Result<Option<build::Built>, Diagnostic> {

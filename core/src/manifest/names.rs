@@ -9,7 +9,8 @@ pub(crate) fn hash(parts: &[&str]) -> String {
     for part in parts {
         sha.update(part.as_bytes());
     }
-    sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
+    sha.finalize().iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 /// The first `n` characters that a name may have.

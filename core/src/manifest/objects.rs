@@ -443,10 +443,6 @@ impl Objects {
         keep_last(&mut self.secrets, "Secret", |o| &o.meta, warnings);
         keep_last(&mut self.namespaces, "Namespace", |o| o, warnings);
     }
-
-    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
-        self.services.iter().find(|s| s.meta.namespace == namespace && s.meta.name == name)
-    }
 }
 
 fn keep_last<T>(all: &mut Vec<T>, kind: &str, meta: fn(&T) -> &Meta, warnings: &mut Vec<Diagnostic>) {

@@ -2,6 +2,8 @@
 //! redirect that covers them. It looks at host values and paths only, which §16 H2 calls a hazard; rules
 //! it drops are told as warnings.
 
+use std::collections::HashMap;
+
 use crate::model::{Action, ActionConfig, Protocol, RedirectConfig, RuleCondition};
 
 /// What the optimizer looks at.
@@ -20,20 +22,59 @@ pub(crate) struct Dropped<T> {
 /// The rules that stay, in order, and those that go.
 pub(crate) fn optimize<T: Ruled>(rules: Vec<T>, port: u16, protocol: Protocol) -> (Vec<T>, Vec<Dropped<T>>) {
     let (mut kept, mut dropped): (Vec<T>, Vec<Dropped<T>>) = (Vec::new(), Vec::new());
+    let mut redirects = Redirects::default();
     for rule in rules {
-        let covering = |k: &&T| redirect(*k).is_some() && covers(k.conditions(), rule.conditions());
+        let covering = || redirects.covering(&kept, rule.conditions()).and_then(|i| kept.get(i));
         if is_loop(&rule, port, protocol) {
             let blindly = is_no_loop(&rule);
             dropped.push(Dropped { rule, blindly });
-        } else if let Some(k) = kept.iter().find(covering) {
+        } else if let Some(k) = covering() {
             let blindly = has_host_regex(k.conditions())
                 && !k.conditions().iter().all(|c| rule.conditions().contains(c));
             dropped.push(Dropped { rule, blindly });
         } else {
+            if redirect(&rule).is_some() {
+                redirects.add(kept.len(), rule.conditions());
+            }
             kept.push(rule);
         }
     }
     (kept, dropped)
+}
+
+/// The redirects among the kept rules by each of their hosts and paths, so that a rule is compared only with
+/// those that name its own.
+#[derive(Default)]
+struct Redirects(HashMap<(Option<String>, Option<String>), Vec<usize>>);
+
+impl Redirects {
+    fn add(&mut self, place: usize, conditions: &[RuleCondition]) {
+        let named =
+            |all: Vec<&String>| -> Vec<Option<String>> { all.into_iter().cloned().map(Some).collect() };
+        let any = || vec![None];
+        let (hosts, paths) = (hosts(conditions), paths(conditions));
+        let all_paths = paths.is_empty() || paths.iter().any(|p| *p == "/*");
+        let hosts = if hosts.is_empty() { any() } else { named(hosts) };
+        let paths = if all_paths { any() } else { named(paths) };
+        for host in &hosts {
+            for path in &paths {
+                self.0.entry((host.clone(), path.clone())).or_default().push(place);
+            }
+        }
+    }
+
+    /// The first kept redirect that covers a rule: one that does names its first host or none, and its first
+    /// path or all.
+    fn covering<T: Ruled>(&self, kept: &[T], conditions: &[RuleCondition]) -> Option<usize> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let either = |first: Option<&&String>| [None, first.map(|t| (*t).clone())];
+        let (hosts, paths) = (either(hosts(conditions).first()), either(paths(conditions).first()));
+        let keys = hosts.iter().flat_map(|h| paths.iter().map(move |p| (h.clone(), p.clone())));
+        let places = keys.filter_map(|key| self.0.get(&key)).flatten().copied();
+        places.filter(|i| kept.get(*i).is_some_and(|k| covers(k.conditions(), conditions))).min()
+    }
 }
 
 /// Whether a rule that was taken for a loop answers requests once: it has a condition that the request it

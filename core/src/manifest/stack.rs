@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::objects::Objects;
+use super::lookup::Lookup;
 use super::target_group::{service_port, to_tags};
 use super::yaml::At;
 use super::{Loaded, Settings, names, targets};
@@ -26,7 +26,7 @@ const BINDING: &str = "K8S::ElasticLoadBalancingV2::TargetGroupBinding";
 pub(crate) fn add(
     stack: &Value,
     at: &At,
-    objects: &Objects,
+    objects: &Lookup<'_>,
     settings: &Settings,
     loaded: &mut Loaded,
 ) -> Result<(), Diagnostic> {
@@ -48,7 +48,7 @@ impl<'a> Stack<'a> {
         self.resources[kind].as_object().into_iter().flatten().map(|(id, r)| (id.as_str(), r))
     }
 
-    fn add(&self, objects: &Objects, settings: &Settings, loaded: &mut Loaded) -> Result<(), String> {
+    fn add(&self, objects: &Lookup<'_>, settings: &Settings, loaded: &mut Loaded) -> Result<(), String> {
         let Some((_, resource)) = self.of(BALANCER).find(|(id, _)| *id == "LoadBalancer") else {
             return Err(format!("it has no `{BALANCER}`"));
         };
@@ -177,7 +177,7 @@ impl<'a> Stack<'a> {
         &self,
         id: &str,
         group: &mut TargetGroup,
-        objects: &Objects,
+        objects: &Lookup<'_>,
         settings: &Settings,
         loaded: &mut Loaded,
     ) {

@@ -1,9 +1,10 @@
 //! Targets of a group (§9): nodes in target type instance, pods' addresses in target type ip.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Settings;
-use super::objects::{Endpoint, K8sNode, Objects, Service, ServicePort};
+use super::lookup::Lookup;
+use super::objects::{Endpoint, K8sNode, Service, ServicePort};
 use crate::error::{Code, Diagnostic};
 use crate::model::{
     EndpointConditions, NodePort, NodePortEndpoint, NodePortNode, TargetDescription, TargetGroup,
@@ -23,7 +24,7 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// that fails on a cluster, not the group of Ingresses.
 pub(crate) fn register(
     group: &mut TargetGroup,
-    objects: &Objects,
+    objects: &Lookup<'_>,
     service: &Service,
     port: &ServicePort,
     selected: impl Fn(&BTreeMap<String, String>) -> bool,
@@ -47,7 +48,7 @@ pub(crate) fn register(
 /// §9.2.
 fn instances(
     group: &mut TargetGroup,
-    objects: &Objects,
+    objects: &Lookup<'_>,
     service: &Service,
     port: &ServicePort,
     selected: impl Fn(&BTreeMap<String, String>) -> bool,
@@ -146,7 +147,7 @@ fn instance_id(provider_id: &str) -> Option<String> {
 /// §9.3, §9.4.
 fn addresses(
     group: &mut TargetGroup,
-    objects: &Objects,
+    objects: &Lookup<'_>,
     service: &Service,
     port: &ServicePort,
     settings: &Settings,
@@ -156,10 +157,9 @@ fn addresses(
     for (endpoint, number) in endpoints(objects, service, port, family, settings) {
         let Some(address) = &endpoint.address else { continue };
         let Some((namespace, name)) = &endpoint.pod else { continue };
-        let pod = objects.pods.iter().find(|p| p.meta.namespace == *namespace && p.meta.name == *name);
-        let Some(pod) = pod else { continue };
+        let Some(pod) = objects.pod(namespace, name) else { continue };
         let node_name = if pod.node.is_empty() { &endpoint.node } else { &pod.node };
-        let node = objects.nodes.iter().find(|n| n.meta.name == *node_name);
+        let node = objects.node(node_name);
         let zone = node.and_then(|n| n.meta.labels.get(ZONE)).cloned();
         let target = (address.clone(), number, zone);
         if endpoint.ready.unwrap_or(true) {
@@ -173,9 +173,9 @@ fn addresses(
         }
     }
     let chosen = if ready.is_empty() && settings.endpoints_fail_open { unknown } else { ready };
+    let mut known = HashSet::new();
     for (address, number, zone) in chosen {
-        let known = |d: &TargetHealthDescription| d.target.id == address && d.target.port == Some(number);
-        if !group.target_health_descriptions.iter().any(known) {
+        if known.insert((address.clone(), number)) {
             group.target_health_descriptions.push(description(address, number, zone, group));
         }
     }
@@ -184,20 +184,16 @@ fn addresses(
 /// The endpoints of a Service port with their port numbers: of EndpointSlices of one family, or of
 /// `Endpoints`, which have none (§9.3).
 fn endpoints<'a>(
-    objects: &'a Objects,
-    service: &'a Service,
+    objects: &Lookup<'a>,
+    service: &Service,
     port: &'a ServicePort,
     family: &'static str,
     settings: &Settings,
 ) -> impl Iterator<Item = (&'a Endpoint, u16)> {
     let sliced = settings.enable_endpoint_slices;
-    let from = if sliced { &objects.slices } else { &objects.endpoints };
-    from.iter()
-        .filter(move |s| {
-            s.namespace == service.meta.namespace
-                && s.service == service.meta.name
-                && (!sliced || s.address_type == family || s.address_type.is_empty() && family == "IPv4")
-        })
+    let of = objects.endpoints(service, sliced).to_vec();
+    of.into_iter()
+        .filter(move |s| !sliced || s.address_type == family || s.address_type.is_empty() && family == "IPv4")
         .flat_map(move |slice| {
             let ports = slice.ports.iter().filter(|(name, _)| port.name.is_empty() || *name == port.name);
             ports.flat_map(|(_, number)| slice.endpoints.iter().map(move |e| (e, *number)))
