@@ -39,7 +39,7 @@ sum() { { grep -oE "$2" "$1" || true; } | grep -oE '[0-9]+' | awk '{s += $1} END
 rust_tests() {
     cargo test -q -p podway --features cli,capi --no-fail-fast \
         && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test alloc --test layering \
-            --test controller --test forwarder --test header --test fuzz_seeds --test diagnostics \
+            --test controller --test forwarder --test header --test fuzz_seeds --test lossless --test diagnostics \
             --test annotations --test simulation --test targets -- --nocapture
 }
 
@@ -52,7 +52,7 @@ venv() {
 
 command_tests() {
     cargo build -q -p podway --features cli,capi \
-        && venv pytest dnspython \
+        && venv pytest dnspython botocore \
         && PODWAY=$target/debug/podway "$target/venv/bin/python" -m pytest -q tests/cli
 }
 
@@ -87,7 +87,7 @@ count node "$(sum "$logs/node.log" 'ℹ pass [0-9]+')" 0 "$(sum "$logs/node.log"
 
 printf '\n== what ran ==\n'
 printf '%s\n' "${lines[@]}"
-grep -hoE 'vectors (rust|c|python|node): .*|allocations( c)?: .*|soak (python|node): .*|fuzz [a-z0-9_]+: .*' "$logs"/*.log | sort -u || true
+grep -hoE 'vectors (rust|c|python|node): .*|allocations( c)?: .*|soak (python|node): .*|fuzz [a-z0-9_]+: .*|lossless: .*' "$logs"/*.log | sort -u || true
 # Every language has to have run every vector there is.
 cases=$(python3 -c 'import glob, json
 print(sum(len(json.load(open(f, encoding="utf-8"))["cases"]) for f in glob.glob("tests/vectors/routing/*.json")))')

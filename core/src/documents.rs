@@ -4,6 +4,10 @@
 
 use crate::elbv2;
 use crate::error::{Code, Diagnostic, Error, Location};
+#[cfg(feature = "manifest")]
+use crate::local;
+#[cfg(feature = "manifest")]
+use crate::manifest::{self, Loaded, Source};
 use crate::model::Model;
 use crate::options::Options;
 
@@ -74,44 +78,50 @@ impl Model {
     }
 }
 
-/// What [`load`] makes of its input.
-#[cfg(feature = "manifest")]
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Input {
-    /// The model.
-    pub model: Model,
-    /// Warnings, and the errors of what was left out.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-/// Makes a model of manifests, or of the answers of `aws elbv2 describe-*`, which are recognised by their
-/// content.
+/// Makes a model of manifests, of the JSON of `aws elbv2 describe-*`, or of both side by side; which is
+/// which is recognised by content. What only manifests know (where a rule comes from, the cluster, Secrets)
+/// is empty for the rest.
 ///
 /// # Errors
-/// As [`crate::local::load`] and [`elbv2::read`]; manifests and ELBv2 answers together are `E_OBJECT`.
+/// As [`crate::local::load`] and [`elbv2::join`].
+///
+/// ```
+/// use podway::manifest::Source;
+/// let groups = Source::new("groups.json", r#"{"TargetGroups": [{"TargetGroupArn": "arn:a"}]}"#);
+/// let loaded = podway::load(&[groups], &Default::default(), &Default::default())?;
+/// assert_eq!(loaded.model.target_groups.len(), 1);
+/// # Ok::<(), podway::Error>(())
+/// ```
 #[cfg(feature = "manifest")]
 pub fn load(
-    sources: &[crate::manifest::Source],
-    settings: &crate::manifest::Settings,
-    cluster: &crate::local::LocalCluster,
-) -> Result<Input, Error> {
-    let answers: Vec<_> = sources
-        .iter()
-        .filter(|s| elbv2::recognise(&s.text))
-        .map(|s| (s.name.as_str(), s.text.as_str()))
-        .collect();
+    sources: &[Source],
+    settings: &manifest::Settings,
+    cluster: &local::LocalCluster,
+) -> Result<Loaded, Error> {
+    let (answers, manifests): (Vec<&Source>, Vec<&Source>) =
+        sources.iter().partition(|s| elbv2::recognise(&s.text));
     if answers.is_empty() {
-        let loaded = crate::local::load(sources, settings, cluster)?;
-        return Ok(Input { model: loaded.model, diagnostics: loaded.diagnostics });
+        return local::load(sources, settings, cluster);
     }
-    if let Some(other) = sources.iter().find(|s| !elbv2::recognise(&s.text)) {
-        let mixed = Diagnostic::error(Code::E_OBJECT, "ELBv2 answers and manifests do not mix")
-            .expected("the keys of an ELBv2 answer")
-            .at(Some(Location { file: other.name.clone(), line: 1, column: 1 }));
-        return Err(mixed.into());
+    let documents: Vec<(&str, &str)> = answers.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
+    let mut loaded = Loaded::default();
+    if let Some(first) = manifests.first() {
+        let manifests: Vec<Source> = manifests.iter().copied().cloned().collect();
+        match local::load(&manifests, settings, cluster) {
+            Ok(built) => loaded = built,
+            // A folder of answers may hold other files.
+            Err(e) if e.code() == Code::E_NO_INGRESS => {
+                let message = "neither an answer of `aws elbv2 describe-*` nor a manifest with an Ingress";
+                let place = Location { file: first.name.clone(), line: 1, column: 1 };
+                loaded.diagnostics.push(Diagnostic::warning(Code::W_IGNORED, message).at(Some(place)));
+            }
+            Err(e) => return Err(e),
+        }
     }
-    Ok(Input { model: elbv2::read(&answers)?, diagnostics: Vec::new() })
+    let described = elbv2::join(std::mem::take(&mut loaded.model), &documents)?;
+    loaded.model = described.model;
+    loaded.diagnostics.extend(described.diagnostics);
+    Ok(loaded)
 }
 
 /// A serde error with its place beside it instead of in it.

@@ -520,8 +520,10 @@ codes! {
         W_STICKY_INSTANCE
         /// A target that AWS would not accept or could not reach.
         W_TARGET
-        /// A setting that is read and has no effect.
+        /// A setting that is read and has no effect, or a resource that has no place in a model.
         W_IGNORED
+        /// An answer of the API that stops before its last page.
+        W_PARTIAL
     }
     Model {
         /// The API's general refusal.

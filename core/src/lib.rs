@@ -61,7 +61,7 @@ pub use decision::{
 };
 pub use describe::Description;
 #[cfg(feature = "manifest")]
-pub use documents::{Input, load};
+pub use documents::load;
 pub use error::{Code, Diagnostic, Error, Layer, Location, Severity};
 pub use explain::{ConditionExplanation, Explanation, RuleExplanation, SeenRequest};
 pub use health::ProbeResult;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use podway::Error;
 use podway::local::LocalCluster;
-use podway::manifest::{Settings, Source, read_paths};
-use podway::{Error, Input};
+use podway::manifest::{Loaded, Settings, Source, read_paths};
 use pyo3::prelude::*;
 
 use crate::errors::raise;
@@ -74,7 +74,7 @@ fn build(
     settings.skip_broken = skip_broken;
     let mut cluster = LocalCluster::default();
     cluster.nodes = nodes;
-    let Input { model, diagnostics, .. } =
+    let Loaded { model, diagnostics, .. } =
         py.detach(|| podway::load(&sources()?, &settings, &cluster)).map_err(|e: Error| raise(py, &e))?;
     let diagnostics = serde_json::to_string(&diagnostics).unwrap_or_default();
     Ok(Model { model, diagnostics })

@@ -83,7 +83,7 @@ pub fn elbv2(data: &[u8]) {
         podway::elbv2::recognise(&source.text);
     }
     match podway::elbv2::read(&sources.each_ref().map(|s| (s.name.as_str(), s.text.as_str()))) {
-        Ok(model) => sound(&model),
+        Ok(described) => sound(&described.model),
         Err(error) => points_into(&error, &sources),
     }
 }

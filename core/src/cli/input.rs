@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::controller::ControllerArgs;
-use crate::elbv2;
 use crate::error::{Diagnostic, Error, Severity};
-use crate::local::{LocalCluster, load};
-use crate::manifest::{Loaded, Settings, Source, read_paths};
+use crate::local::LocalCluster;
+use crate::manifest::{Loaded, Settings, read_paths};
 
 /// What every verb takes.
 #[derive(Debug, Clone, Args)]
@@ -42,27 +41,9 @@ impl InputArgs {
     }
 }
 
-/// Reads and builds what `paths` name; JSON with ELBv2 keys joins the model as it stands.
+/// Reads and builds what `paths` name.
 pub(crate) fn read(paths: &[PathBuf], args: &InputArgs) -> Result<Loaded, Error> {
-    from_sources(read_paths(paths)?, args)
-}
-
-pub(crate) fn from_sources(sources: Vec<Source>, args: &InputArgs) -> Result<Loaded, Error> {
-    let (described, manifests): (Vec<Source>, Vec<Source>) =
-        sources.into_iter().partition(|s| elbv2::recognise(&s.text));
-    let documents: Vec<(&str, &str)> = described.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
-    let mut loaded = if manifests.is_empty() && !described.is_empty() {
-        Loaded::default()
-    } else {
-        load(&manifests, &args.settings()?, &args.cluster())?
-    };
-    if !documents.is_empty() {
-        let model = elbv2::read(&documents)?;
-        loaded.model.load_balancers.extend(model.load_balancers);
-        loaded.model.target_groups.extend(model.target_groups);
-        loaded.model.record_sets.extend(model.record_sets);
-    }
-    Ok(loaded)
+    crate::load(&read_paths(paths)?, &args.settings()?, &args.cluster())
 }
 
 /// Prints what is odd about the input on standard error.
