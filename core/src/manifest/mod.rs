@@ -22,6 +22,7 @@ mod names;
 pub(crate) mod objects;
 mod optimizer;
 mod read;
+mod readiness;
 mod rules;
 mod settings;
 mod source;
@@ -35,6 +36,10 @@ use std::net::IpAddr;
 
 pub use known::{AnnotationScope, AnnotationType, AnnotationUse, KnownAnnotation, known_annotations};
 pub use objects::Objects;
+pub use readiness::{
+    GateBinding, PodCondition, READINESS_GATE_PREFIX, readiness_condition, readiness_gates,
+    readiness_of_deleted, readiness_patch,
+};
 pub use settings::{KnownCertificate, Quotas, Settings};
 pub use source::{Source, read_paths};
 pub(crate) use yaml::At;
