@@ -180,6 +180,20 @@ export interface HealthEvent {
   readonly atMs: number
 }
 
+/** Why a request goes where it goes: the rules that were looked at, in order, and what each condition saw. */
+export interface Explanation {
+  readonly Decision: Readonly<Record<string, unknown>>
+  /** The request as rules see it; absent where it never got to the rules. */
+  readonly Request?: Readonly<Record<string, string>>
+  readonly Rules: readonly {
+    readonly Priority: string
+    readonly Matches: boolean
+    readonly Conditions: readonly Readonly<Record<string, unknown>>[]
+  }[]
+  /** How many rules come after the one that matched. */
+  readonly NotReached: number
+}
+
 export interface RouterOptions {
   /** Behaviour that AWS does not pin down, by the names of the Rust `Options` in camelCase. */
   options?: Readonly<Record<string, unknown>>
@@ -214,6 +228,12 @@ export class Router {
   ): string[]
   /** The authentication action that a decision asks for, as the model has it. */
   authentication(listener: number, decision: Decision): Record<string, unknown> | undefined
+  /** Decides as `decide` does and tells why. Owes no report. */
+  explain(listener: number, request: Request, options?: { now?: Now; entropy?: bigint | number }): Explanation
+  /** Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled. */
+  startZonalShift(loadBalancer: string, zone: string, options?: { now?: Now }): void
+  /** Ends all zonal shifts of a load balancer. */
+  cancelZonalShift(loadBalancer: string, options?: { now?: Now }): void
   /** The probes that are due, and the moment (`monoMs`) to poll again. */
   poll(options?: { now?: Now }): { probes: Probe[]; next?: number }
   /** Takes a probe's result: a status, `timed-out` or `failed`. */

@@ -404,6 +404,26 @@ class Router {
     return text === null ? undefined : JSON.parse(text)
   }
 
+  explain(listener, request, { now, entropy } = {}) {
+    const { method = 'GET', target, host, headers = {}, peer = '127.0.0.1:0' } = request
+    const lines = flat(headers, undefined).map(plainText)
+    const [monoMs, unixS] = clock(now)
+    const drawn = entropy === undefined ? undefined : BigInt(entropy)
+    return JSON.parse(told(() => this.#native.explain(
+      listener, plainText(method), plainText(target), plainText(host), lines, peerText(peer), monoMs, unixS, drawn
+    )))
+  }
+
+  startZonalShift(loadBalancer, zone, { now } = {}) {
+    const [monoMs, unixS] = clock(now)
+    told(() => this.#native.startZonalShift(loadBalancer, zone, monoMs, unixS))
+  }
+
+  cancelZonalShift(loadBalancer, { now } = {}) {
+    const [monoMs, unixS] = clock(now)
+    told(() => this.#native.cancelZonalShift(loadBalancer, monoMs, unixS))
+  }
+
   poll({ now } = {}) {
     const [monoMs, unixS] = clock(now)
     const [probes, next] = this.#native.poll(monoMs, unixS)
@@ -461,7 +481,12 @@ const NO_TIME = [undefined, undefined]
 // What the AWSALBAPP cookies depend on.
 const APP_COOKIE_READS = new Map(['cookie', 'origin', 'user-agent'].map((name) => [name, name]))
 
-/** The lines of `headers` whose names are in `reads`, flat: name, value, name, value. */
+/** Text for a call that takes strings only. */
+function plainText(value) {
+  return value instanceof Uint8Array ? Buffer.from(value).toString() : value
+}
+
+/** The lines of `headers` whose names are in `reads` (all, where that is undefined), flat: name, value, name, value. */
 function flat(headers, reads) {
   const lines = []
   if (Array.isArray(headers)) {
@@ -497,6 +522,9 @@ function flat(headers, reads) {
 
 /** The lower-case name, if it is one of `reads`. Names of another spelling are kept beside them, up to a point. */
 function read(given, reads) {
+  if (reads === undefined) {
+    return given
+  }
   const known = reads.get(given)
   if (known !== undefined) {
     return known === '' ? undefined : known

@@ -1079,6 +1079,44 @@ podway_status podway_router_report_probe(const struct podway_router *router,
                                          uint16_t status,
                                          struct podway_now now);
 
+/*
+ Decides as podway_router_decide does and writes why: a JSON object of {Decision, Request, Rules,
+ NotReached}, with every condition of every rule that was looked at and what it saw. Owes no report. On
+ success `*out` is a text for podway_text_free.
+
+ The router may be used from many threads at once; `output` belongs to one call at a time.
+ */
+podway_status podway_router_explain(const struct podway_router *router,
+                                    uint32_t listener,
+                                    const struct podway_request *request,
+                                    struct podway_now now,
+                                    uint64_t entropy,
+                                    struct podway_output *output,
+                                    struct podway_text **out);
+
+/*
+ Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled. On failure
+ `*error`, where `error` is not NULL, is one for podway_error_free.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_start_zonal_shift(const struct podway_router *router,
+                                              struct podway_str load_balancer,
+                                              struct podway_str zone,
+                                              struct podway_now now,
+                                              struct podway_error **error);
+
+/*
+ Ends all zonal shifts of a load balancer, by name or ARN. On failure `*error`, where `error` is not NULL,
+ is one for podway_error_free.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_cancel_zonal_shift(const struct podway_router *router,
+                                               struct podway_str load_balancer,
+                                               struct podway_now now,
+                                               struct podway_error **error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

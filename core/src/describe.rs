@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::ProbeResult;
 use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Unsticky, Verdict};
+use crate::explain::Explanation;
 use crate::model::{Priority, TargetHealthState};
 use crate::router::{HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo, WhyUnsticky};
 
@@ -121,6 +122,23 @@ impl Router {
             .filter(|t| t.group_name == target_group && t.name() == target)
             .min_by_key(draining)
             .map(|t| t.id)
+    }
+}
+
+impl Explanation {
+    /// The explanation as one JSON object, with what was decided in words under `Decision`. `output` is the
+    /// one that `explain` wrote to.
+    pub fn to_json(&self, router: &Router, output: &Output) -> String {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            #[serde(rename = "Decision")]
+            decision: Description<'a>,
+            #[serde(flatten)]
+            explanation: &'a Explanation,
+        }
+        let decision = router.describe(&self.decision, output);
+        // Plain data with text for keys: there is nothing in it that JSON cannot say.
+        serde_json::to_string(&Json { decision, explanation: self }).unwrap_or_default()
     }
 }
 

@@ -8,7 +8,8 @@ use napi::{Env, Result, Unknown};
 use napi_derive::napi;
 use podway::model::{Model, Priority, TargetHealth, TargetHealthState};
 use podway::{
-    Authenticate, Code, Decision, GroupId, KeyRing, ListenerId, Options, ProbeResult, TargetId, Verdict,
+    Authenticate, Code, Decision, GroupId, KeyRing, ListenerId, Options, Output, ProbeResult, Request,
+    TargetId, Verdict,
 };
 
 use crate::clock::moment;
@@ -201,6 +202,55 @@ impl NativeRouter {
         action.map(|action| json(&action))
     }
 
+    /// Decides and tells why, as JSON. `headers` is flat: name, value, name, value.
+    #[napi]
+    #[allow(clippy::too_many_arguments)] // one crossing, flat arguments
+    pub fn explain(
+        &self,
+        listener: u32,
+        method: String,
+        target: String,
+        host: Option<String>,
+        headers: Vec<String>,
+        peer: String,
+        mono_ms: f64,
+        unix_s: f64,
+        entropy: Option<BigInt>,
+    ) -> Result<String> {
+        let (pairs, _) = headers.as_chunks::<2>();
+        let lines: Vec<(&str, &str)> = pairs.iter().map(|[n, v]| (n.as_str(), v.as_str())).collect();
+        let peer = peer.parse().map_err(|_| {
+            argument(Code::E_ARGUMENT, format!("peer `{peer}` is not an address with a port"))
+        })?;
+        let mut request = Request::new(&method, &target, peer).headers(&lines);
+        if let Some(host) = &host {
+            request = request.host(host);
+        }
+        let mut output = Output::new();
+        let (router, now) = (&self.shared.router, moment(mono_ms, unix_s));
+        let listener = ListenerId::from_u32(listener);
+        let why = router.explain(listener, &request, now, drawn(entropy), &mut output);
+        Ok(why.to_json(router, &output))
+    }
+
+    #[napi]
+    pub fn start_zonal_shift(
+        &self,
+        load_balancer: String,
+        zone: String,
+        mono_ms: f64,
+        unix_s: f64,
+    ) -> Result<()> {
+        let now = moment(mono_ms, unix_s);
+        self.shared.router.start_zonal_shift(&load_balancer, &zone, now).map_err(|e| raise(&e))
+    }
+
+    #[napi]
+    pub fn cancel_zonal_shift(&self, load_balancer: String, mono_ms: f64, unix_s: f64) -> Result<()> {
+        let now = moment(mono_ms, unix_s);
+        self.shared.router.cancel_zonal_shift(&load_balancer, now).map_err(|e| raise(&e))
+    }
+
     #[napi]
     pub fn late_reports(&self) -> f64 {
         self.shared.router.late_reports() as f64
@@ -251,6 +301,11 @@ impl NativeRouter {
     pub fn events(&self) -> String {
         json(&self.shared.router.events())
     }
+}
+
+/// The number that was given, or a random one.
+fn drawn(entropy: Option<BigInt>) -> u64 {
+    entropy.map_or_else(|| fastrand::u64(..), |entropy| entropy.get_u64().1)
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {

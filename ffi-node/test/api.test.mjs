@@ -165,3 +165,20 @@ test('keys rotate and application cookies follow', () => {
   const again = router.decide(web, { target: '/', headers: { cookie: `SID=1; ${cookie.split(';')[0]}` } })
   assert.deepEqual([again.stickiness, again.target], ['kept', first.target])
 })
+
+test('explain tells what each condition saw, hop which pod', () => {
+  const router = new Router(load(join(examples, 'target-type-instance')))
+  const https = router.listener('target-type-instance', 443)
+  const why = router.explain(https, { target: Buffer.from('/app2/x'), host: 'x.example.com', headers: { a: 'b' } })
+  assert.equal(why.Decision.type, 'forward')
+  assert.deepEqual(why.Rules.map((rule) => rule.Matches), [false, true])
+  assert.deepEqual(why.Rules[1].Conditions[0].Saw, ['/app2/x'])
+  const { id } = router.targets()[0]
+  assert.match(router.hop(id, '10.0.0.9').pod, /^app\d-nginx/)
+  const ip = new Router(load(demo))
+  assert.equal(ip.hop(ip.targets()[0].id, '10.0.0.9'), undefined)
+  assert.throws(() => ip.hop(ip.targets()[0].id, 'nonsense'), { code: 'E_ARGUMENT' })
+  assert.throws(() => router.explain(https, { target: 7 }), TypeError)
+  assert.throws(() => ip.startZonalShift('target-type-ip', 'a'), { code: 'OperationNotPermitted' })
+  ip.cancelZonalShift('target-type-ip')
+})

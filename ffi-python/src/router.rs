@@ -83,25 +83,61 @@ impl Router {
         now: Option<Moment>,
         entropy: Option<u64>,
     ) -> PyResult<Decision> {
-        let method = method.map_or(Ok("GET".as_bytes()), |method| bytes(method, "method"))?;
-        let target = target.map_or(Ok("/".as_bytes()), |target| bytes(target, "target"))?;
-        let held = headers.map_or_else(|| Ok(Pairs::new()), pairs)?;
-        let lines = lines(&held)?;
-        let mut request = Request::new(method, target, self::peer(peer)?).header_bytes(&lines);
-        if let Some(host) = host {
-            request = request.host(bytes(host, "host")?);
-        }
-        let (now, entropy) = (moment(py, now), self::entropy(entropy));
-        OUTPUT.with(|output| {
-            let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
-            let decision =
-                self.router.decide(ListenerId::from_u32(listener), &request, now, entropy, &mut output);
-            let names = match &decision.verdict {
-                Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)),
-                _ => None,
-            };
-            Ok(Decision::new(decision, names, &output))
+        with_request([method, target, host], headers, peer, |request| {
+            let (now, entropy) = (moment(py, now), self::entropy(entropy));
+            OUTPUT.with(|output| {
+                let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
+                let listener = ListenerId::from_u32(listener);
+                let decision = self.router.decide(listener, request, now, entropy, &mut output);
+                let names = match &decision.verdict {
+                    Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)),
+                    _ => None,
+                };
+                Ok(Decision::new(decision, names, &output))
+            })
         })
+    }
+
+    #[allow(clippy::too_many_arguments)] // as `decide`
+    fn _explain(
+        &self,
+        py: Python<'_>,
+        listener: u32,
+        method: Option<&Bound<'_, PyAny>>,
+        target: Option<&Bound<'_, PyAny>>,
+        host: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        peer: Option<&Bound<'_, PyAny>>,
+        now: Option<Moment>,
+        entropy: Option<u64>,
+    ) -> PyResult<String> {
+        with_request([method, target, host], headers, peer, |request| {
+            let (now, entropy) = (moment(py, now), self::entropy(entropy));
+            OUTPUT.with(|output| {
+                let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
+                let why =
+                    self.router.explain(ListenerId::from_u32(listener), request, now, entropy, &mut output);
+                Ok(why.to_json(&self.router, &output))
+            })
+        })
+    }
+
+    /// Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled.
+    #[pyo3(signature = (load_balancer, zone, *, now=None))]
+    fn start_zonal_shift(
+        &self,
+        py: Python<'_>,
+        load_balancer: &str,
+        zone: &str,
+        now: Option<Moment>,
+    ) -> PyResult<()> {
+        self.router.start_zonal_shift(load_balancer, zone, moment(py, now)).map_err(|e| raise(py, &e))
+    }
+
+    /// Ends all zonal shifts of a load balancer, by name or ARN.
+    #[pyo3(signature = (load_balancer, *, now=None))]
+    fn cancel_zonal_shift(&self, py: Python<'_>, load_balancer: &str, now: Option<Moment>) -> PyResult<()> {
+        self.router.cancel_zonal_shift(load_balancer, moment(py, now)).map_err(|e| raise(py, &e))
     }
 
     /// Settles a forward: owed exactly once for each, whatever became of the request. `outcome` is
@@ -237,6 +273,25 @@ impl Router {
     fn _events(&self, py: Python<'_>) -> String {
         py.detach(|| json(&self.router.events()))
     }
+}
+
+/// Lets `work` see the arguments of a decision as a request: method, target and host, then the rest.
+#[inline]
+fn with_request<T>(
+    [method, target, host]: [Option<&Bound<'_, PyAny>>; 3],
+    headers: Option<&Bound<'_, PyAny>>,
+    peer: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(&Request<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    let method = method.map_or(Ok("GET".as_bytes()), |method| bytes(method, "method"))?;
+    let target = target.map_or(Ok("/".as_bytes()), |target| bytes(target, "target"))?;
+    let held = headers.map_or_else(|| Ok(Pairs::new()), pairs)?;
+    let lines = lines(&held)?;
+    let mut request = Request::new(method, target, self::peer(peer)?).header_bytes(&lines);
+    if let Some(host) = host {
+        request = request.host(bytes(host, "host")?);
+    }
+    work(&request)
 }
 
 fn busy(py: Python<'_>) -> PyErr {

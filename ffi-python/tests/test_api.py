@@ -216,3 +216,35 @@ def test_hostile_requests_are_decided(router: podway.Router, web: int) -> None:
     assert router.decide(4711).reason == "NoListener"
     router.decide(web, headers={"a": "b", "c": b"d"}, peer="[2001:db8::1]:5")
     router.decide(web, headers=iter([("a", "b")]), peer=("fe80::1%eth0", 5, 0, 1))
+
+
+def test_explain_tells_what_each_condition_saw(router: podway.Router, web: int) -> None:
+    why = router.explain(web, "GET", "/other", peer="192.0.2.1:4000")
+    assert why["Decision"]["type"] == "forward" and why["Request"]["SourceIp"] == "192.0.2.1"
+    assert (why["Rules"][0]["Priority"], why["Rules"][0]["Matches"]) == ("5", False)
+    assert why["Rules"][0]["Conditions"][0]["Saw"] == ["/other"]
+    assert sum(target.in_flight for target in router.targets()) == 0
+    with pytest.raises(TypeError):
+        router.explain(web, 7)  # type: ignore[arg-type]
+
+
+def test_instance_targets_hop_to_a_pod() -> None:
+    router = podway.Router(podway.load(MANIFESTS.with_name("target-type-instance")))
+    decision = router.decide(router.listener("target-type-instance", 443), "GET", "/app1/", "x.example.com")
+    assert decision.target_id is not None
+    hop = router.hop(decision.target_id, "10.0.0.9")
+    assert hop is not None and hop["outcome"] == "forwarded" and hop["pod"].startswith("app1-nginx")
+    ip = podway.Router(podway.load(MANIFESTS))
+    pod = ip.decide(ip.listener("target-type-ip", 443), "GET", "/app1/", "x.example.com")
+    assert pod.target_id is not None and ip.hop(pod.target_id, "10.0.0.9") is None
+    with pytest.raises(podway.ArgumentError):
+        ip.hop(pod.target_id, "nonsense")
+
+
+def test_zonal_shift(router: podway.Router) -> None:
+    with pytest.raises(podway.PodwayError) as refused:
+        router.start_zonal_shift("web", "eu-central-1a")
+    assert refused.value.code == "OperationNotPermitted"
+    with pytest.raises(podway.NotFoundError):
+        router.start_zonal_shift("nobody", "eu-central-1a")
+    router.cancel_zonal_shift("web")

@@ -83,6 +83,10 @@ static void nulls(void) {
     CHECK(podway_router_events(NULL, &text) == PODWAY_STATUS_NULL);
     CHECK(podway_router_poll(NULL, NOW, NULL, &number) == PODWAY_STATUS_NULL);
     CHECK(podway_router_report_probe(NULL, 0, PODWAY_PROBE_FAILED, 0, NOW) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_explain(NULL, 0, &request, NOW, 0, NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_hop(NULL, 0, request.peer, NOW, 0, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_start_zonal_shift(NULL, view("a"), view("b"), NOW, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_cancel_zonal_shift(NULL, view("a"), NOW, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_probes_get(NULL, 0, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_address_parse(view("1.2.3.4:5"), NULL) == PODWAY_STATUS_NULL);
     /* Nothing was written where nothing succeeded. */
@@ -269,6 +273,20 @@ static void routing(void) {
     podway_text_free(text);
     CHECK(podway_router_events(router, &text) == PODWAY_STATUS_OK);
     podway_text_free(text);
+
+    /* What an operator asks. */
+    request = get("/hello");
+    CHECK(podway_router_explain(router, listener, &request, NOW, 0, output, &text) == PODWAY_STATUS_OK);
+    podway_str why = podway_text_view(text);
+    CHECK(why.len > 100 && memcmp(why.ptr, "{\"Decision\":{", 13) == 0);
+    podway_text_free(text);
+    CHECK(podway_router_explain(router, listener, NULL, NOW, 0, output, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_hop(router, target, request.peer, NOW, 0, &text) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_router_start_zonal_shift(router, view("nobody"), view("a"), NOW, NULL) == PODWAY_STATUS_NOT_FOUND);
+    CHECK(podway_router_start_zonal_shift(router, view("web"), view("a"), NOW, &error) < 0);
+    CHECK(says(podway_error_code(error), "OperationNotPermitted"));
+    podway_error_free(error);
+    CHECK(podway_router_cancel_zonal_shift(router, view("web"), NOW, NULL) == PODWAY_STATUS_OK);
 
     /* Probes. */
     podway_probes *probes = podway_probes_new();

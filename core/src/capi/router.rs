@@ -442,7 +442,7 @@ pub(super) unsafe fn alive<'a>(router: *const podway_router) -> Result<&'a Route
 
 /// # Safety
 /// `router` is NULL or a live handle, `out` is NULL or can be written.
-unsafe fn told(
+pub(super) unsafe fn told(
     router: *const podway_router,
     out: *mut *mut podway_text,
     tell: impl FnOnce(&Router) -> Result<String, podway_status>,

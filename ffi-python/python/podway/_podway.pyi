@@ -150,6 +150,21 @@ class Router:
         """The id of a target, by its group's name and its own `id:port`."""
     def late_reports(self) -> int:
         """How many reports came for a registration that was gone, or came twice."""
+    def start_zonal_shift(self, load_balancer: str, zone: str, *, now: _Now | None = None) -> None:
+        """Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled."""
+    def cancel_zonal_shift(self, load_balancer: str, *, now: _Now | None = None) -> None:
+        """Ends all zonal shifts of a load balancer, by name or ARN."""
+    def _explain(
+        self,
+        listener: int,
+        method: _Text | None,
+        target: _Text | None,
+        host: _Text | None,
+        headers: Mapping[str, _Text] | Iterable[tuple[_Text, _Text]] | None,
+        peer: str | tuple[Any, ...] | None,
+        now: _Now | None,
+        entropy: int | None,
+    ) -> str: ...
     def _listeners(self) -> str: ...
     def _app_cookie(
         self,

@@ -92,6 +92,24 @@ class Router(_podway.Router):
         """All listeners."""
         return [Listener(**item) for item in json.loads(self._listeners())]
 
+    def explain(
+        self,
+        listener: int,
+        method: Text | None = None,
+        target: Text | None = None,
+        host: Text | None = None,
+        headers: Headers | None = None,
+        peer: str | tuple[Any, ...] | None = None,
+        *,
+        now: Now | None = None,
+        entropy: int | None = None,
+    ) -> dict[str, Any]:
+        """Decides as `decide` does and tells why: `Decision`, `Request` as rules see it, and `Rules` with
+        every condition that was looked at and what it saw. Owes no report."""
+        told = self._explain(listener, method, target, host, headers, peer, now, entropy)
+        explanation: dict[str, Any] = json.loads(told)
+        return explanation
+
     def forward(self, *args: Any, **kwargs: Any) -> Forwarding:
         """As `decide`, for `with`: what is not reported inside is reported at the end, as `cancelled`, or as
         `closed` if the block raised."""
