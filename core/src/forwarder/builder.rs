@@ -18,9 +18,10 @@ use super::listener::Source;
 use super::metrics::Metrics;
 use super::observe::Observe;
 use super::settings::Settings;
+use super::status::Observer;
 use super::tls::TlsConfig;
 use super::upstream::{Dial, Upstream};
-use super::{Shared, StartError, Worker, http1, listener, probe, settings, status};
+use super::{Shared, StartError, Worker, http1, listener, probe};
 use crate::decision::ListenerId;
 use crate::error::Error;
 use crate::model::Model;
@@ -244,7 +245,7 @@ impl Builder {
             chores,
             listeners: Mutex::new(HashMap::new()),
             sources: Mutex::new(self.sources),
-            model: ArcSwap::from_pointee(self.model),
+            model: Arc::new(ArcSwap::from_pointee(self.model)),
             shared,
             workers,
             reuse_port: self.reuse_port,
@@ -271,7 +272,7 @@ pub struct Running {
     shared: Arc<Shared>,
     listeners: Mutex<HashMap<ListenerId, listener::Running>>,
     sources: Mutex<HashMap<String, IpAddr>>,
-    model: ArcSwap<Model>,
+    model: Arc<ArcSwap<Model>>,
     chores: Vec<JoinHandle<()>>,
     workers: Vec<Arc<Worker>>,
     reuse_port: bool,
@@ -336,16 +337,19 @@ impl Running {
         true
     }
 
-    /// All metrics as OpenMetrics text, under CloudWatch's names.
-    pub fn metrics(&self) -> String {
-        let model = self.model.load();
-        self.shared.metrics.text(&self.shared.router, |group| settings::dimensions(&model, group))
+    /// What tells about this forwarder, for as long as anybody asks.
+    pub fn observer(&self) -> Observer {
+        Observer { shared: self.shared.clone(), model: self.model.clone() }
     }
 
-    /// Load balancers, listeners, rules, target groups and the health of targets as they are now: the
-    /// model's JSON with the health that the router knows.
+    /// See [`Observer::metrics`].
+    pub fn metrics(&self) -> String {
+        self.observer().metrics()
+    }
+
+    /// See [`Observer::status`].
     pub fn status(&self) -> serde_json::Value {
-        status::of(&self.model.load(), &self.shared.router)
+        self.observer().status()
     }
 
     /// Stops accepting on a listener at once; the future ends when its requests have, or `grace` has.

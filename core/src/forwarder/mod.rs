@@ -35,6 +35,7 @@ pub use builder::{Builder, ForwarderClock, Running};
 pub use drain::Drained;
 pub use hooks::{HookAnswer, HookRequest};
 pub use policy::SecurityPolicy;
+pub use status::Observer;
 pub use tls::{CertificatePem, ClientAuth, TlsConfig, TlsOptions};
 
 #[cfg(feature = "cli")]

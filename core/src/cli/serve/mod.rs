@@ -1,9 +1,11 @@
 //! `podway serve`: the load balancers on sockets, and behind them the local cluster. Each part is one
 //! file; this one starts them, follows the files, and drains at the end.
 
+mod admin;
 mod certificate;
 mod cluster;
 mod dns;
+mod logfile;
 mod pod;
 mod relay;
 mod status;
@@ -23,9 +25,12 @@ use self::cluster::Cluster;
 use super::input::{self, InputArgs};
 use super::{misused, refuse};
 use crate::error::Error;
-use crate::forwarder::{Drained, Forwarder, ForwarderClock, Running, StartError, TlsConfig};
+use crate::forwarder::{
+    ClientAuth, Drained, Forwarder, ForwarderClock, Running, SecurityPolicy, StartError, TlsConfig,
+    TlsOptions,
+};
 use crate::manifest::Loaded;
-use crate::model::{LoadBalancer, Protocol};
+use crate::model::{Listener, LoadBalancer, Protocol};
 use crate::{KeyRing, ListenerId, Options, Router};
 
 /// Arguments of `serve`.
@@ -48,9 +53,21 @@ pub(super) struct ServeArgs {
     /// The certificate's private key in PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// Authorities (PEM) for listeners that verify client certificates
+    #[arg(long, value_name = "FILE")]
+    trust_store: Option<PathBuf>,
     /// A process of your own in the place of a Service's pods
     #[arg(long, value_name = "SERVICE[:PORT]=HOST:PORT", value_parser = endpoint)]
     endpoint: Vec<Endpoint>,
+    /// Where a status page (`/`), its data (`/status.json`) and OpenMetrics (`/metrics`) are served on 127.0.0.1
+    #[arg(long, value_name = "PORT")]
+    admin_port: Option<u16>,
+    /// Append the access log, in the load balancer's format; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Append the connection log; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    connection_log: Option<PathBuf>,
     /// Seconds that requests get to finish at the end
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u64,
@@ -153,7 +170,24 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
     for (name, address) in &addresses {
         builder = builder.source(name, *address);
     }
+    let log = |path: &PathBuf| {
+        logfile::open(path)
+            .map_err(|e| Failure::Said(format!("cannot write the log `{}`: {e}", path.display())))
+    };
+    if let Some(path) = &args.access_log {
+        builder = builder.access_log(log(path)?);
+    }
+    if let Some(path) = &args.connection_log {
+        builder = builder.connection_log(log(path)?);
+    }
     let running = builder.start().await?;
+    if let Some(port) = args.admin_port {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let bound = admin::start(running.observer(), address)
+            .await
+            .map_err(|e| Failure::Said(format!("cannot serve the status page on {address}: {e}")))?;
+        status::say(format!("status page: http://{bound}/"));
+    }
     let zone = dns::Zone::default();
     let mut served = Served { args, router, running, cluster, zone, addresses };
     served.bind(&loaded)?;
@@ -186,7 +220,7 @@ impl Served {
                 wanted.push(id);
                 let tls = match listener.protocol {
                     Protocol::Http => None,
-                    Protocol::Https => Some(self.tls(loaded)?),
+                    Protocol::Https => Some(self.tls(loaded, listener)?),
                 };
                 match (self.running.address(id), tls) {
                     (Some(_), Some(tls)) => self.running.set_tls(id, tls),
@@ -207,12 +241,37 @@ impl Served {
         Ok(())
     }
 
-    fn tls(&self, loaded: &Loaded) -> Result<TlsConfig, StartError> {
+    fn tls(&self, loaded: &Loaded, listener: &Listener) -> Result<TlsConfig, StartError> {
         let certificates = match (&self.args.cert, &self.args.key) {
             (Some(cert), Some(key)) => certificate::from_files(cert, key)?,
             _ => certificate::for_manifests(loaded)?,
         };
-        TlsConfig::new(&certificates)
+        let policy = match listener.ssl_policy.as_deref() {
+            Some(name) => SecurityPolicy::from_name(name)?,
+            None => SecurityPolicy::recommended(),
+        };
+        if !policy.is_exact() {
+            let left_out = policy.left_out().join(", ");
+            status::say(format!("port {}: {} without {left_out}", listener.port, policy.name()));
+        }
+        let mutual = listener.mutual_authentication.as_ref();
+        let client_auth = match mutual.map(|m| m.mode.as_str()) {
+            Some("passthrough") => ClientAuth::Passthrough,
+            Some("verify") => {
+                let path = self.args.trust_store.as_ref().ok_or_else(|| {
+                    StartError::Tls(format!(
+                        "port {} verifies client certificates: name the authorities with --trust-store",
+                        listener.port
+                    ))
+                })?;
+                let trust_store = std::fs::read(path)
+                    .map_err(|e| StartError::Tls(format!("cannot read `{}`: {e}", path.display())))?;
+                let ignore_expiry = mutual.and_then(|m| m.ignore_client_certificate_expiry).unwrap_or(false);
+                ClientAuth::Verify { trust_store, ignore_expiry }
+            }
+            _ => ClientAuth::Off,
+        };
+        TlsConfig::with_options(&certificates, &TlsOptions { policy, client_auth })
     }
 
     /// Follows changed files. What cannot be used is told, and everything stays as it is.
