@@ -348,10 +348,11 @@ prop_compose! {
             ..LoadBalancer::default()
         };
         let group = |(g, group)| TargetGroup { target_group_arn: format!("arn:g{g}"), ..group };
-        let mut model = Model::default();
-        model.load_balancers = listeners.into_iter().enumerate().map(balancer).collect();
-        model.target_groups = groups.into_iter().enumerate().map(group).collect();
-        model
+        Model {
+            load_balancers: listeners.into_iter().enumerate().map(balancer).collect(),
+            target_groups: groups.into_iter().enumerate().map(group).collect(),
+            ..Model::default()
+        }
     }
 }
 
