@@ -38,6 +38,11 @@ def said(decision: podway.Decision, field: str) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def written(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Run:
     def __init__(self, case: dict[str, Any]) -> None:
         self.now = START
@@ -71,7 +76,7 @@ class Run:
             case "probes":
                 self.advance(step["ms"])
                 probes, _ = self.router.poll(now=self.now)
-                due = [{"address": p.address, "host": p.host, "path": p.path} for p in probes]
+                due = [{"address": written(p.address), "host": p.host, "path": p.path} for p in probes]
                 assert sorted(due, key=lambda p: p["address"]) == step["expect"]
             case "hop":
                 self.hop(step)
