@@ -145,6 +145,26 @@ fn a_broken_member_is_left_out_and_the_others_are_named() {
 }
 
 #[test]
+fn of_a_conflict_the_impossible_value_is_the_broken_one() {
+    let manifests = [
+        cases::ingress("good", &["group.name: shop", "scheme: internal"], cases::TO_APP),
+        cases::ingress("bad", &["group.name: shop", "scheme: internl"], cases::TO_APP),
+        cases::SERVICE.to_owned(),
+    ]
+    .join("---\n");
+    let sources = [Source::new("web.yml", manifests)];
+    let mut settings = Settings::default();
+    let fatal = load(&sources, &settings, &LocalCluster::default()).unwrap_err();
+    assert_eq!(fatal.code(), Code::E_CONFLICT_SCHEME, "the controller compares before it judges");
+    settings.skip_broken = true;
+    let loaded = load(&sources, &settings, &LocalCluster::default()).unwrap();
+    assert_eq!(loaded.model.load_balancers[0].ingresses, ["default/good"]);
+    let errors: Vec<_> = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].code, Code::E_SCHEME);
+}
+
+#[test]
 fn an_error_about_a_service_leaves_out_only_its_ingress() {
     let broken = cases::SERVICE
         .replace("name: app\n", "name: sick\n  annotations: {alb.ingress.kubernetes.io/target-type: pod}\n");

@@ -215,6 +215,9 @@ fn build_group(
         }
         let build::Broken { error, member } = match build::build(group, objects, settings) {
             Ok(built) => return Ok(Some(built)),
+            Err(broken) if settings.skip_broken => {
+                wrong_by_itself(group, &broken.error, objects, settings).unwrap_or(broken)
+            }
             Err(broken) => broken,
         };
         let broken = member.or_else(|| group.members.iter().position(|m| m.object() == error.object));
@@ -250,6 +253,29 @@ fn build_group(
         }
         told.push(error);
     }
+}
+
+/// Of a conflict between members, the one whose own value would be refused without the others too: it is
+/// the broken one, not whom it disagrees with.
+fn wrong_by_itself(
+    group: &group::Group<'_>,
+    conflict: &Diagnostic,
+    objects: &lookup::Lookup<'_>,
+    settings: &Settings,
+) -> Option<build::Broken> {
+    if !conflict.code.as_str().starts_with("E_CONFLICT") {
+        return None;
+    }
+    group.members.iter().enumerate().find_map(|(i, member)| {
+        let alone = group::Group {
+            id: group.id.clone(),
+            explicit: group.explicit,
+            members: vec![*member],
+            errors: Vec::new(),
+        };
+        let error = build::build(&alone, objects, settings).err()?.error;
+        (error.annotation == conflict.annotation).then(|| build::Broken::of(i, error))
+    })
 }
 
 fn cluster(objects: &Objects) -> Cluster {
