@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::compile::compile_condition;
+use crate::compile::{compile_condition, grpc_patterns};
 use crate::decision::{Decision, ListenerId, Outcome, Output};
 use crate::matcher::Subject;
 use crate::model::{Priority, RuleCondition};
@@ -179,12 +179,7 @@ fn one_by_one(condition: &RuleCondition, grpc: bool) -> Vec<(String, RuleConditi
             [] => values
                 .iter()
                 .map(|v| {
-                    // K-23: `/package` also stands for `/package.Service/Method`.
-                    let values = if grpc {
-                        vec![v.clone(), format!("{v}.*"), format!("{v}/*")]
-                    } else {
-                        vec![v.clone()]
-                    };
+                    let values = if grpc { grpc_patterns(v).to_vec() } else { vec![v.clone()] };
                     (v.clone(), RuleCondition::PathPattern { values, regex_values: vec![] })
                 })
                 .collect(),

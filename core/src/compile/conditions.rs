@@ -5,6 +5,11 @@ use crate::matcher::{Case, Condition, Glob, Header, Pair, Query, Regex, RegexErr
 use crate::model::RuleCondition;
 use crate::options::Options;
 
+/// K-23: what a path pattern stands for in front of a gRPC group: `/package` also for `/package.Service/Method`.
+pub(crate) fn grpc_patterns(value: &str) -> [String; 3] {
+    [value.to_owned(), format!("{value}.*"), format!("{value}/*")]
+}
+
 pub(super) fn globs(values: &[String], case: Case) -> Vec<Glob> {
     values.iter().map(|v| Glob::new(v, case)).collect()
 }

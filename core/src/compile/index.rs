@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::conditions::{globs, regexes, residual};
+use super::conditions::{globs, grpc_patterns, regexes, residual};
 use crate::error::Diagnostic;
 use crate::matcher::{Case, Condition, Glob, literal_head, needs, regex_head};
 use crate::model::RuleCondition;
@@ -111,11 +111,9 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        // K-23: `/package` also stands for `/package.Service/Method`.
         let grpc_paths: Vec<String>;
         if let (true, Paths::Globs(values)) = (grpc, paths) {
-            grpc_paths =
-                values.iter().flat_map(|v| [v.clone(), format!("{v}.*"), format!("{v}/*")]).collect();
+            grpc_paths = values.iter().flat_map(|v| grpc_patterns(v)).collect();
             paths = Paths::Globs(&grpc_paths);
         }
         let mut heads = self.path_heads(paths)?;

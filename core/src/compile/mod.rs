@@ -40,7 +40,7 @@ mod index;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-pub(crate) use conditions::residual as compile_condition;
+pub(crate) use conditions::{grpc_patterns, residual as compile_condition};
 
 use crate::error::{Code, Diagnostic, Error, Severity};
 use crate::model::{
@@ -197,7 +197,7 @@ impl Compiler<'_> {
         let mut builder = index::Builder::new(self.options);
         for rule in rules {
             let object = || format!("{place} rule {}", rule.priority);
-            let grpc = self.options.grpc_path_prefix && self.forwards_to_grpc(rule);
+            let grpc = self.forwards_to_grpc(rule);
             if let Err(problem) = builder.add(entries.len() as u32, &rule.conditions, grpc) {
                 self.problems.push(problem.object(object()));
             }
@@ -245,7 +245,7 @@ impl Compiler<'_> {
         self.options.port_map.iter().find(|(from, _)| *from == port).map_or(port, |(_, to)| *to)
     }
 
-    /// Whether a rule's path patterns are gRPC methods (K-23).
+    /// Whether a rule's path patterns are gRPC methods, where K-23 asks for them.
     fn forwards_to_grpc(&self, rule: &Rule) -> bool {
         rule.actions.iter().any(|action| match &action.config {
             ActionConfig::Forward(config) => {
