@@ -83,6 +83,11 @@ class Serve:
         assert answer.status == 200, answer
         return str(answer.json()["pod"])
 
+    def state(self, address: str) -> str | None:
+        """The last health state that was printed of a target."""
+        told = [line for line in self.lines if f" {address}: " in line and " -> " in line]
+        return told[-1].rsplit(" -> ", 1)[1].split()[0] if told else None
+
     def resolve(self, name: str) -> list[str] | None:
         """The addresses of a name; None where the name does not exist."""
         answer = dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", port=self.dns, timeout=5)
