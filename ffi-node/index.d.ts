@@ -28,6 +28,9 @@ export class Model {
   static from(value: Model | string | object): Model
   /** Warnings of the input, and the errors of what was left out. */
   readonly diagnostics: readonly Diagnostic[]
+  /** Everything that the ELBv2 API would refuse, and warnings about what its documentation is of two minds
+   * about. Without an error among them the API would accept the model. `options` are a router's. */
+  validate(options?: RouterOptions['options']): Diagnostic[]
   toJSON(): unknown
   toString(): string
 }
@@ -39,7 +42,10 @@ export interface Source {
 }
 
 export interface LoadOptions {
-  /** Goes into hashed names; default `local`. */
+  /** The controller's flags and gates: the fields of the Rust `Settings` in camelCase, such as
+   * `{ defaultTargetType: 'ip', quotas: { rulesPerLoadBalancer: 200 } }`, or their JSON as Rust reads it. */
+  controller?: Readonly<Record<string, unknown>> | string
+  /** Goes into hashed names; default `local`. Wins over the field of `controller`. */
   clusterName?: string
   /** How many nodes to make up where the input has none; default 3. */
   nodes?: number
@@ -162,6 +168,38 @@ export interface Hop {
   readonly localEndpoints: number
 }
 
+export interface TargetGroupInfo {
+  readonly id: number
+  readonly name: string
+  readonly arn: string
+  /** `namespace/name:port` of the Service it was made for. */
+  readonly service?: string
+}
+
+/** What is known of a zone from the targets of one group. */
+export interface ZoneHealth {
+  /** Absent for targets without one. */
+  readonly zone?: string
+  /** Registered targets there, draining and unused ones not counted. */
+  readonly registered: number
+  readonly healthy: number
+  /** Whether requests go to healthy targets only: false while the group fails open. */
+  readonly routingHealthy: boolean
+  /** Whether the zone's addresses may stay in DNS as far as this group goes. */
+  readonly dnsHealthy: boolean
+  /** Whether a zonal shift keeps requests away from its targets. */
+  readonly shifted: boolean
+}
+
+/** Something that keeps a request from the target of the one before it. */
+export interface WhyUnsticky {
+  /** The cookie it is about; absent for kube-proxy. */
+  readonly cookie?: string
+  readonly reason: string
+  /** The same for people, with what to look at. */
+  readonly text: string
+}
+
 export interface ListenerInfo {
   readonly id: number
   readonly loadBalancer: string
@@ -195,8 +233,9 @@ export interface Explanation {
 }
 
 export interface RouterOptions {
-  /** Behaviour that AWS does not pin down, by the names of the Rust `Options` in camelCase. */
-  options?: Readonly<Record<string, unknown>>
+  /** Behaviour that AWS does not pin down: the fields of the Rust `Options` in camelCase, or their JSON as Rust
+   * reads it. */
+  options?: Readonly<Record<string, unknown>> | string
   /** 32 bytes; replicas that share it honour each other's cookies. Default: random. */
   cookieKey?: Uint8Array
   now?: Now
@@ -216,6 +255,15 @@ export class Router {
   decide(listener: number, request: Request, options?: { now?: Now; entropy?: bigint | number }): Decision
   /** Decides many requests in one call: what takes the time of a single one is mostly the crossing. */
   decideMany(listener: number, requests: readonly Request[]): Decision[]
+  /** Another target of the same group, after the connection to that of `failed` (reported as `connect-failed`)
+   * could not be made; undefined without the option `retry`, for methods that are not idempotent, and where
+   * there is no other target. The new decision owes a report of its own; ask once for a request. */
+  retry(
+    failed: Decision,
+    listener: number,
+    request: Request,
+    options?: { now?: Now; entropy?: bigint | number }
+  ): Decision | undefined
   /** Settles a forward: owed exactly once for each. */
   report(decision: Decision, outcome?: Outcome, options?: { status?: number; now?: Now }): void
   /** For stickiness of type `app_cookie`: given the headers of the request and the names of the cookies that
@@ -230,6 +278,13 @@ export class Router {
   authentication(listener: number, decision: Decision): Record<string, unknown> | undefined
   /** Decides as `decide` does and tells why. Owes no report. */
   explain(listener: number, request: Request, options?: { now?: Now; entropy?: bigint | number }): Explanation
+  /** What keeps this request from the target that the client had before; nothing where the cookies hold.
+   * `history` are values of Set-Cookie headers that the client got earlier, oldest first. Changes nothing. */
+  whyUnsticky(
+    listener: number,
+    request: Request,
+    options?: { history?: Iterable<string>; now?: Now }
+  ): WhyUnsticky[]
   /** Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled. */
   startZonalShift(loadBalancer: string, zone: string, options?: { now?: Now }): void
   /** Ends all zonal shifts of a load balancer. */
@@ -252,6 +307,13 @@ export class Router {
    * address; undefined where the target is no node with a NodePort.
    */
   hop(targetId: string, client?: string, options?: { now?: Now; entropy?: bigint | number }): Hop | undefined
+  /** The names of the headers that a decision may look at, in lower case and sorted. */
+  headerNames(): string[]
+  /** All target groups. */
+  targetGroups(): TargetGroupInfo[]
+  /** The zones that a target group (by name or ARN) has targets in, with what routing and DNS fail-over make of
+   * them; throws `E_NOT_FOUND`. */
+  zoneHealth(targetGroup: string): ZoneHealth[]
   /** All targets, draining ones included. */
   targets(): TargetInfo[]
   /** Changes of health since the last call. */

@@ -52,10 +52,25 @@ function clock(now) {
   return [now.monoMs, now.unixS]
 }
 
+/** Options or settings as JSON with the names of Rust; JSON text is taken as it is. */
 function snake(options) {
-  const entries = Object.entries(options ?? {})
-  const name = (key) => key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
-  return JSON.stringify(Object.fromEntries(entries.map(([key, value]) => [name(key), value])))
+  return typeof options === 'string' ? options : JSON.stringify(renamed(options ?? {}))
+}
+
+// Fields that are maps: their keys are the user's.
+const MAPS = new Set(['default_tags', 'target_groups'])
+
+function renamed(value) {
+  if (Array.isArray(value)) {
+    return value.map(renamed)
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => {
+    const name = key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
+    return [name, MAPS.has(name) ? inner : renamed(inner)]
+  }))
 }
 
 function camel(value) {
@@ -82,6 +97,11 @@ class Model {
     return new Model(told(() => native.parseModel(text)))
   }
 
+  /** What the ELBv2 API would refuse. */
+  validate(options) {
+    return JSON.parse(told(() => native.validate(this.#json, snake(options))))
+  }
+
   toJSON() {
     return JSON.parse(this.#json)
   }
@@ -92,7 +112,7 @@ class Model {
 }
 
 /** Reads manifests (files, folders, or `{ name, text }`) into a model. */
-function load(input, { clusterName = 'local', nodes = 3, skipBroken = false } = {}) {
+function load(input, { controller, clusterName, nodes = 3, skipBroken = false } = {}) {
   const all = Array.isArray(input) ? input : [input]
   const paths = all.filter((item) => typeof item === 'string')
   const sources = all.filter((item) => typeof item !== 'string')
@@ -100,7 +120,7 @@ function load(input, { clusterName = 'local', nodes = 3, skipBroken = false } = 
     throw new TypeError('load takes paths, or objects of name and text')
   }
   const texts = sources.map((s) => [s.name, s.text])
-  const [json, diagnostics] = told(() => native.load(paths, texts, clusterName, nodes, skipBroken))
+  const [json, diagnostics] = told(() => native.load(paths, texts, snake(controller), clusterName, nodes, skipBroken))
   return new Model(json, JSON.parse(diagnostics))
 }
 
@@ -118,7 +138,7 @@ const NO_NAMES = []
 
 // A decision as the native half writes it: the places of its numbers.
 const KIND = 0, MATCHED = 1, PRIORITY = 2, STATUS = 3, REASON = 4, AUTHENTICATE = 5, STICKINESS = 6, FAIL_OPEN = 7
-const LOW = 8, HIGH = 9, GROUP = 10, TEXTS = 11, EPOCH = 12, NUMBERS = 13
+const LOW = 8, HIGH = 9, GROUP = 10, TEXTS = 11, EPOCH = 12, NUMBERS = 13, NO_DECISION = 4
 
 /** Where a request goes: plain data, and in private what `report` needs. */
 class Decision {
@@ -168,6 +188,10 @@ class Decision {
     } else {
       report(decision.#flags, decision.#low, decision.#high, decision.#group, outcome, status, monoMs, unixS)
     }
+  }
+
+  static retry(decision, retry, ...asked) {
+    retry(...asked, decision.#flags, decision.#low, decision.#high, decision.#group)
   }
 
   static appCookie(decision, appCookie, lines, names, monoMs, unixS, entropy) {
@@ -264,6 +288,32 @@ class Router {
     this.report(stale, 'cancelled')
     this.#refresh()
     return this.decide(listener, request, options)
+  }
+
+  retry(failed, listener, request, { now, entropy } = {}) {
+    if (!(failed instanceof Decision)) {
+      throw new TypeError('retry takes the decision that failed')
+    }
+    const { method = 'GET', target, host, headers, peer } = request
+    const lines = headers === undefined ? undefined : this.#lines(headers, host)
+    const [monoMs, unixS] = now === undefined ? NO_TIME : clock(now)
+    const drawn = entropy === undefined ? undefined : BigInt(entropy)
+    try {
+      Decision.retry(
+        failed, this.#functions.retry, listener, method, target, host, lines, peerText(peer), monoMs, unixS, drawn
+      )
+    } catch (error) {
+      throw translated(error)
+    }
+    const none = this.#numbers[KIND] === NO_DECISION
+    if (this.#numbers[EPOCH] !== this.#epoch) {
+      if (!none) {
+        this.report(this.#decision(this.#numbers, 0), 'cancelled')
+      }
+      this.#refresh()
+      return this.retry(failed, listener, request, { now, entropy })
+    }
+    return none ? undefined : this.#decision(this.#numbers, 0)
   }
 
   #decision(numbers, at) {
@@ -388,7 +438,7 @@ class Router {
     return told(() => {
       const drawn = entropy === undefined ? undefined : BigInt(entropy)
       const lines = flat(headers, APP_COOKIE_READS)
-      Decision.appCookie(decision, this.#functions.appCookie, lines, Array.from(names), monoMs, unixS, drawn)
+      Decision.appCookie(decision, this.#functions.appCookie, lines, items(names), monoMs, unixS, drawn)
       return this.#functions.texts().slice(5)
     })
   }
@@ -412,6 +462,15 @@ class Router {
     return JSON.parse(told(() => this.#native.explain(
       listener, plainText(method), plainText(target), plainText(host), lines, peerText(peer), monoMs, unixS, drawn
     )))
+  }
+
+  whyUnsticky(listener, request, { history = [], now } = {}) {
+    const { method = 'GET', target, host, headers = {}, peer = '127.0.0.1:0' } = request
+    const lines = flat(headers, undefined).map(plainText)
+    const [monoMs, unixS] = clock(now)
+    return camel(JSON.parse(told(() => this.#native.whyUnsticky(
+      listener, plainText(method), plainText(target), plainText(host), lines, peerText(peer), items(history), monoMs, unixS
+    ))))
   }
 
   startZonalShift(loadBalancer, zone, { now } = {}) {
@@ -443,7 +502,7 @@ class Router {
   }
 
   setCookieKeys(keys) {
-    told(() => this.#native.setCookieKeys(Array.from(keys)))
+    told(() => this.#native.setCookieKeys(items(keys)))
   }
 
   findTarget(targetGroup, target) {
@@ -466,6 +525,18 @@ class Router {
     return typeof hop === 'string' ? camel([JSON.parse(hop)])[0] : undefined
   }
 
+  headerNames() {
+    return this.#native.headerNames()
+  }
+
+  targetGroups() {
+    return camel(JSON.parse(this.#native.targetGroups()))
+  }
+
+  zoneHealth(targetGroup) {
+    return camel(JSON.parse(told(() => this.#native.zoneHealth(targetGroup))))
+  }
+
   targets() {
     return camel(JSON.parse(this.#native.targets()))
   }
@@ -480,6 +551,14 @@ const NO_TIME = [undefined, undefined]
 
 // What the AWSALBAPP cookies depend on.
 const APP_COOKIE_READS = new Map(['cookie', 'origin', 'user-agent'].map((name) => [name, name]))
+
+/** An array of what can be iterated; of a string the characters are never meant. */
+function items(list) {
+  if (typeof list?.[Symbol.iterator] !== 'function' || typeof list === 'string') {
+    throw new TypeError('a list is needed')
+  }
+  return Array.from(list)
+}
 
 /** Text for a call that takes strings only. */
 function plainText(value) {

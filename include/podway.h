@@ -34,8 +34,13 @@
 
 
 /*
- The number of this ABI. It grows when a function or a struct changes in a way that a compiled program
- would notice.
+ The number of this ABI, which is also in the shared library's name. A program runs with every library of
+ the number it was compiled for that is not older than its header.
+
+ It rises when a compiled program would notice a change: a function goes away or changes its parameters or
+ what it promises, a struct changes at all (also where it grows: a shorter struct_size is refused), a
+ constant changes its value. It stays for new functions, for new constants, also where a call may give
+ them back, and for new keys in JSON.
  */
 #define PODWAY_ABI_VERSION 1
 
@@ -732,6 +737,19 @@ podway_status podway_model_to_json(const struct podway_model *model, struct podw
 podway_status podway_model_diagnostics(const struct podway_model *model, struct podway_text **out);
 
 /*
+ Writes everything that the ELBv2 API would refuse in the model, and warnings about what its documentation
+ is of two minds about: a JSON array as of podway_model_diagnostics. `options` is a JSON object as for
+ podway_router_new, or empty. On success `*out` is a text for podway_text_free; on failure `*error`, where
+ `error` is not NULL, is one for podway_error_free.
+
+ The model may be used from many threads at once.
+ */
+podway_status podway_model_validate(const struct podway_model *model,
+                                    struct podway_str options,
+                                    struct podway_text **out,
+                                    struct podway_error **error);
+
+/*
  Frees a model. NULL is fine. No other call may use the model meanwhile or afterwards; routers made of
  it stay as they are.
  */
@@ -876,6 +894,26 @@ podway_status podway_router_decide(const struct podway_router *router,
                                    struct podway_decision *decision);
 
 /*
+ Decides anew about a request whose connection to the chosen target failed before anything was sent:
+ another target of the same group. PODWAY_STATUS_NOT_FOUND, and nothing is written, without the option
+ `retry`, for methods that are not idempotent, and where there is no other target: then the failure stands.
+
+ `failed` is the decision, reported before with PODWAY_OUTCOME_CONNECT_FAILED; it may be the same struct as
+ `decision`. The new decision owes a report of its own. Ask once for a request. Allocates nothing, takes no
+ lock.
+
+ The router may be used from many threads at once; `output` and `decision` belong to one call at a time.
+ */
+podway_status podway_router_retry(const struct podway_router *router,
+                                  uint32_t listener,
+                                  const struct podway_request *request,
+                                  const struct podway_decision *failed,
+                                  struct podway_now now,
+                                  uint64_t entropy,
+                                  struct podway_output *output,
+                                  struct podway_decision *decision);
+
+/*
  Settles a forward: owed exactly once for each. Other decisions may be reported too; nothing happens.
  `outcome` is a PODWAY_OUTCOME_* constant; `status` counts for PODWAY_OUTCOME_RESPONSE.
 
@@ -939,16 +977,6 @@ podway_status podway_router_authentication(const struct podway_router *router,
                                            struct podway_text **out);
 
 /*
- Finds a target by its group's name and its own id:port. The id holds while the target is registered.
-
- The router may be used from many threads at once.
- */
-podway_status podway_router_find_target(const struct podway_router *router,
-                                        struct podway_str target_group,
-                                        struct podway_str target,
-                                        uint64_t *id);
-
-/*
  Sets a target's health by hand. `state` is AWS's word: initial, healthy, unhealthy, unused, draining,
  unavailable. On failure `*error`, where `error` is not NULL, is one for podway_error_free.
 
@@ -959,6 +987,75 @@ podway_status podway_router_set_target_health(const struct podway_router *router
                                               struct podway_str state,
                                               struct podway_now now,
                                               struct podway_error **error);
+
+/*
+ Makes an empty list of probes. NULL if the library failed.
+
+ May be called from any thread.
+ */
+struct podway_probes *podway_probes_new(void);
+
+/*
+ Frees a list of probes. NULL is fine. No other call may use it meanwhile or afterwards.
+ */
+void podway_probes_free(struct podway_probes *probes);
+
+/*
+ Fills `probes` with the health checks that are due, moves what time moves, and says in `*next_ms` when
+ to call again, on the caller's monotonic clock.
+
+ The router may be used from many threads at once; `probes` belongs to one call at a time.
+ */
+podway_status podway_router_poll(const struct podway_router *router,
+                                 struct podway_now now,
+                                 struct podway_probes *probes,
+                                 uint64_t *next_ms);
+
+/*
+ How many probes the last poll filled in; 0 for NULL.
+
+ The list may be read from many threads at once while it is not polled into.
+ */
+size_t podway_probes_count(const struct podway_probes *probes);
+
+/*
+ Copies the probe of this index, from 0. `probe->struct_size` must be set. Its views are valid until the
+ list is polled into again or freed.
+
+ The list may be read from many threads at once while it is not polled into.
+ */
+podway_status podway_probes_get(const struct podway_probes *probes, size_t index, struct podway_probe *probe);
+
+/*
+ Takes a probe's result: a PODWAY_PROBE_* constant, with the HTTP status or the grpc-status for
+ PODWAY_PROBE_STATUS. A target that is gone is ignored.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_report_probe(const struct podway_router *router,
+                                         uint64_t target,
+                                         int32_t result,
+                                         uint16_t status,
+                                         struct podway_now now);
+
+/*
+ Finds a target by its group's name and its own id:port. The id holds while the target is registered.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_find_target(const struct podway_router *router,
+                                        struct podway_str target_group,
+                                        struct podway_str target,
+                                        uint64_t *id);
+
+/*
+ Finds a target group by its name or ARN. The id holds for the router's life.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_find_target_group(const struct podway_router *router,
+                                              struct podway_str target_group,
+                                              uint32_t *id);
 
 /*
  Writes the name of a target group. On success `*out` is a text for podway_text_free.
@@ -1030,54 +1127,39 @@ podway_status podway_router_targets(const struct podway_router *router, struct p
 podway_status podway_router_events(const struct podway_router *router, struct podway_text **out);
 
 /*
- Makes an empty list of probes. NULL if the library failed.
-
- May be called from any thread.
- */
-struct podway_probes *podway_probes_new(void);
-
-/*
- Frees a list of probes. NULL is fine. No other call may use it meanwhile or afterwards.
- */
-void podway_probes_free(struct podway_probes *probes);
-
-/*
- Fills `probes` with the health checks that are due, moves what time moves, and says in `*next_ms` when
- to call again, on the caller's monotonic clock.
-
- The router may be used from many threads at once; `probes` belongs to one call at a time.
- */
-podway_status podway_router_poll(const struct podway_router *router,
-                                 struct podway_now now,
-                                 struct podway_probes *probes,
-                                 uint64_t *next_ms);
-
-/*
- How many probes the last poll filled in; 0 for NULL.
-
- The list may be read from many threads at once while it is not polled into.
- */
-size_t podway_probes_count(const struct podway_probes *probes);
-
-/*
- Copies the probe of this index, from 0. `probe->struct_size` must be set. Its views are valid until the
- list is polled into again or freed.
-
- The list may be read from many threads at once while it is not polled into.
- */
-podway_status podway_probes_get(const struct podway_probes *probes, size_t index, struct podway_probe *probe);
-
-/*
- Takes a probe's result: a PODWAY_PROBE_* constant, with the HTTP status or the grpc-status for
- PODWAY_PROBE_STATUS. A target that is gone is ignored.
+ Writes all target groups: a JSON array of {id, name, arn, service}. On success `*out` is a text for
+ podway_text_free.
 
  The router may be used from many threads at once.
  */
-podway_status podway_router_report_probe(const struct podway_router *router,
-                                         uint64_t target,
-                                         int32_t result,
-                                         uint16_t status,
-                                         struct podway_now now);
+podway_status podway_router_target_groups(const struct podway_router *router, struct podway_text **out);
+
+/*
+ Writes the zones that a target group has targets in, with what routing and DNS fail-over make of them: a
+ JSON array of {zone, registered, healthy, routing_healthy, dns_healthy, shifted}. It is empty for a group
+ that is gone. On success `*out` is a text for podway_text_free.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_zone_health(const struct podway_router *router,
+                                        uint32_t target_group,
+                                        struct podway_text **out);
+
+/*
+ Writes the names of the headers that a decision may look at, in lower case and sorted: a JSON array. A
+ request that has only these (and its host) is decided as with all of them. A reload may change them. On
+ success `*out` is a text for podway_text_free.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_header_names(const struct podway_router *router, struct podway_text **out);
+
+/*
+ How many reports came for a registration that was gone, or came twice; 0 for NULL.
+
+ The router may be used from many threads at once.
+ */
+uint64_t podway_router_late_reports(const struct podway_router *router);
 
 /*
  Decides as podway_router_decide does and writes why: a JSON object of {Decision, Request, Rules,
@@ -1093,6 +1175,22 @@ podway_status podway_router_explain(const struct podway_router *router,
                                     uint64_t entropy,
                                     struct podway_output *output,
                                     struct podway_text **out);
+
+/*
+ Writes what keeps this request from the target that the client had before: a JSON array of {cookie,
+ reason, text}, empty where the cookies hold. `history` are values of Set-Cookie headers that the client
+ got earlier, oldest first: with them it is told apart whether a cookie was never set or did not come back.
+ Changes nothing. On success `*out` is a text for podway_text_free.
+
+ The router may be used from many threads at once.
+ */
+podway_status podway_router_why_unsticky(const struct podway_router *router,
+                                         uint32_t listener,
+                                         const struct podway_request *request,
+                                         const struct podway_str *history,
+                                         size_t history_count,
+                                         struct podway_now now,
+                                         struct podway_text **out);
 
 /*
  Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled. On failure

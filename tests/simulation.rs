@@ -211,7 +211,7 @@ impl Life {
             let fresh = self.chance.next() as u8;
             self.keys.insert(0, [fresh; 32]);
             self.keys.truncate(2);
-            self.router.set_keys(KeyRing::from_secrets(&self.keys).expect("keys"));
+            self.router.set_cookie_keys(KeyRing::from_secrets(&self.keys).expect("keys"));
             self.count("key rotations");
         }
         if self.chance.once_in(20 * MINUTE_MS, step_ms) {

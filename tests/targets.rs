@@ -1,12 +1,12 @@
-//! Targets through the public API, where no vector reaches: `app_cookie` on the way back, a second target after
-//! a failed connection, zonal shift, what DNS fail-over would do, and why a client did not stay.
+//! Targets through the public API, where no vector reaches: the sizes of `app_cookie` sessions, whom a zonal
+//! shift is refused, and the words for why a client did not stay.
 
 use std::net::SocketAddr;
 
 use podway::model::{Model, TargetHealth, TargetHealthState};
 use podway::{
-    AdministrativeOverride, Decision, Forward, KeyRing, ListenerId, Now, Options, Outcome, Output, Request,
-    Router, Stickiness, Unsticky, UnstickyReason, Verdict,
+    AdministrativeOverride, Decision, Forward, KeyRing, ListenerId, Now, Options, Output, Request, Router,
+    Stickiness, Unsticky, UnstickyReason, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -135,31 +135,6 @@ fn app_cookie_sessions_of_several_groups() {
 }
 
 #[test]
-fn a_second_target_after_a_failed_connection() {
-    let m = model(&[group("a", LB, TWO), group("one", &[], &TWO[..1])], json!([]));
-    let mut bench = Bench::new(&m, Options { retry: true, ..Options::default() });
-    let (failed, first) = bench.decide("/a", "");
-    bench.router.report(&failed, Outcome::ConnectFailed, NOW);
-    let request = Request::new("GET", "/a", peer());
-    let again = bench.router.retry(bench.listener, &request, &failed, NOW, 2, &mut bench.output);
-    let again = again.expect("there is another target");
-    let Verdict::Forward(second) = again.verdict else { panic!() };
-    assert_ne!(second.target, first.target);
-    assert_eq!(bench.output.set_cookies().count(), 2, "the cookies name the second one");
-    bench.router.report(&again, Outcome::Response(200), NOW);
-    assert!(bench.router.targets().iter().all(|t| t.in_flight == 0));
-    let post = Request::new("POST", "/a", peer());
-    assert_eq!(bench.router.retry(bench.listener, &post, &failed, NOW, 2, &mut bench.output), None);
-    let (alone, _) = bench.decide("/one", "");
-    let request = Request::new("GET", "/one", peer());
-    assert_eq!(bench.router.retry(bench.listener, &request, &alone, NOW, 2, &mut bench.output), None);
-    let mut plain = Bench::new(&m, Options::default());
-    let (failed, _) = plain.decide("/a", "");
-    let request = Request::new("GET", "/a", peer());
-    assert_eq!(plain.router.retry(plain.listener, &request, &failed, NOW, 2, &mut plain.output), None);
-}
-
-#[test]
 fn traffic_shifts_away_from_a_zone_and_back() {
     let off = &[("load_balancing.cross_zone.enabled", "false")];
     let enabled = json!([{"Key": "zonal_shift.config.enabled", "Value": "true"}]);
@@ -193,24 +168,6 @@ fn traffic_shifts_away_from_a_zone_and_back() {
     let without = Bench::new(&model(&[group("a", &[], TWO)], json!([])), Options::default());
     let refused = without.router.start_zonal_shift("alb", "a", NOW).expect_err("it is not enabled");
     assert_eq!(refused.code(), podway::Code::OperationNotPermitted);
-}
-
-#[test]
-fn zones_tell_what_dns_would_do() {
-    let off = &[
-        ("load_balancing.cross_zone.enabled", "false"),
-        ("target_group_health.dns_failover.minimum_healthy_targets.count", "1"),
-    ];
-    let bench =
-        Bench::new(&model(&[group("a", off, TWO), group("b", &[], TWO)], json!([])), Options::default());
-    let id = |name: &str| bench.router.targets().iter().find(|t| t.group_name == name).expect("it").group;
-    bench.set_health("a", "10.0.0.1:80", TargetHealthState::Unhealthy);
-    bench.set_health("b", "10.0.0.1:80", TargetHealthState::Unhealthy);
-    let healthy = |name: &str| -> Vec<bool> {
-        bench.router.zone_health(id(name)).iter().map(|zone| zone.dns_healthy).collect()
-    };
-    assert_eq!(healthy("a"), [false, true], "measured per zone");
-    assert_eq!(healthy("b"), [true, true], "measured over the whole group");
 }
 
 #[test]
@@ -250,6 +207,6 @@ fn why_a_client_did_not_stay() {
     bench.set_health("a", &name, TargetHealthState::Unhealthy);
     let unhealthy = reason(&ask(&bench, "/a", &cookie, &[], NOW));
     assert_eq!(unhealthy, [UnstickyReason::Cookie(Unsticky::TargetUnhealthy)]);
-    bench.router.set_keys(KeyRing::new(1, &[8; 32]).expect("a key"));
+    bench.router.set_cookie_keys(KeyRing::new(1, &[8; 32]).expect("a key"));
     assert_eq!(reason(&ask(&bench, "/a", &cookie, &[], NOW)), [UnstickyReason::Cookie(Unsticky::UnknownKey)]);
 }

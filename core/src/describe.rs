@@ -10,7 +10,9 @@ use crate::ProbeResult;
 use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Unsticky, Verdict};
 use crate::explain::Explanation;
 use crate::model::{Priority, TargetHealthState};
-use crate::router::{HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo, WhyUnsticky};
+use crate::router::{
+    GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo, WhyUnsticky, ZoneHealth,
+};
 
 /// A decision in words and names. What does not belong to the decision's type is `None`.
 ///
@@ -231,6 +233,43 @@ impl Serialize for ListenerInfo {
             load_balancer: &self.load_balancer,
             port: self.port,
             protocol: self.protocol.as_str(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Serialize for GroupInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            id: u32,
+            name: &'a str,
+            arn: &'a str,
+            service: Option<&'a str>,
+        }
+        Json { id: self.id.as_u32(), name: &self.name, arn: &self.arn, service: self.service.as_deref() }
+            .serialize(serializer)
+    }
+}
+
+impl Serialize for ZoneHealth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            zone: Option<&'a str>,
+            registered: usize,
+            healthy: usize,
+            routing_healthy: bool,
+            dns_healthy: bool,
+            shifted: bool,
+        }
+        Json {
+            zone: self.zone.as_deref(),
+            registered: self.registered,
+            healthy: self.healthy,
+            routing_healthy: self.routing_healthy,
+            dns_healthy: self.dns_healthy,
+            shifted: self.shifted,
         }
         .serialize(serializer)
     }

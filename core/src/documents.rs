@@ -2,6 +2,8 @@
 //! manifests and ELBv2 answers as files or text. Clients call these, so that all refuse the same input in
 //! the same words. Imports data types and the readers.
 
+use serde::de::DeserializeOwned;
+
 use crate::elbv2;
 use crate::error::{Code, Diagnostic, Error, Location};
 #[cfg(feature = "manifest")]
@@ -20,9 +22,10 @@ impl Options {
     /// ```
     /// let options = podway::Options::from_json(r#"{"path_decode": "full", "strict": true}"#).unwrap();
     /// assert!(options.strict && options.host_ignores_port);
+    /// assert!(podway::Options::from_json("[]").is_err());
     /// ```
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|e| refusal("options", Code::E_ARGUMENT, &e))
+        object("options", text)
     }
 }
 
@@ -41,7 +44,7 @@ impl crate::manifest::Settings {
     /// # Ok::<(), podway::Error>(())
     /// ```
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|e| refusal("settings", Code::E_ARGUMENT, &e))
+        object("settings", text)
     }
 }
 
@@ -122,6 +125,17 @@ pub fn load(
     loaded.model = described.model;
     loaded.diagnostics.extend(described.diagnostics);
     Ok(loaded)
+}
+
+/// Reads an object of options. An array is refused: serde would take it for the fields in their order.
+fn object<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Error> {
+    if text.trim_start().starts_with('[') {
+        let place = Location { file: file.to_owned(), line: 1, column: 1 };
+        return Err(Diagnostic::error(Code::E_ARGUMENT, "an array is not a JSON object")
+            .at(Some(place))
+            .into());
+    }
+    serde_json::from_str(text).map_err(|e| refusal(file, Code::E_ARGUMENT, &e))
 }
 
 /// A serde error with its place beside it instead of in it.

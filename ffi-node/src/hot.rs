@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use napi::sys;
 use podway::model::Priority;
 use podway::{
-    Decision, Forward, GroupId, ListenerId, Outcome, Output, Request, Stickiness, TargetId, Verdict,
+    Decision, Forward, GroupId, ListenerId, Now, Outcome, Output, Request, Stickiness, TargetId, Verdict,
 };
 use smallvec::SmallVec;
 
@@ -52,10 +52,11 @@ impl Hot {
 pub(crate) fn functions(
     env: sys::napi_env,
     hot: &Rc<Hot>,
-) -> napi::Result<[(&'static str, sys::napi_value); 5]> {
+) -> napi::Result<[(&'static str, sys::napi_value); 6]> {
     Ok([
         ("decide", function::<Hot, Decide, 9>(env, "decide", hot)?),
         ("decideMany", function::<Hot, DecideMany, 5>(env, "decideMany", hot)?),
+        ("retry", function::<Hot, Retry, 13>(env, "retry", hot)?),
         ("texts", function::<Hot, Texts, 0>(env, "texts", hot)?),
         ("report", function::<Hot, Report, 8>(env, "report", hot)?),
         ("appCookie", function::<Hot, AppCookie, 9>(env, "appCookie", hot)?),
@@ -70,51 +71,85 @@ impl Native<Hot, 9> for Decide {
     const BODY: fn(&Hot, &Call<9>) -> Result<sys::napi_value, Refusal> = |hot, call| {
         let Ok(mut state) = hot.state.try_borrow_mut() else { return Err(busy()) };
         let State { scratch, output } = &mut *state;
-        scratch.clear();
-        let listener = ListenerId::from_u32(call.u32(0, "listener must be a number")?);
-        let method = call.text(1, scratch, "method must be a string or a Uint8Array")?;
-        let target = call.text(2, scratch, "target must be a string or a Uint8Array")?;
-        let given = |index: usize| call.count > index && !call.is_missing(index);
-        let host = match call.text(3, scratch, "host must be a string or a Uint8Array") {
-            Err(_) if call.is_missing(3) => None,
-            host => Some(host?),
-        };
-        let mut parts: SmallVec<[Range<usize>; 16]> = SmallVec::new();
-        if given(4) {
-            let refusal = "headers must be strings or Uint8Arrays";
-            call.texts(4, scratch, refusal, |part| parts.push(part))?;
-        }
-        let peer = match given(5) {
-            true => {
-                let text = call.text(5, scratch, "peer must be a string: address:port")?;
-                peer(scratch.get(&text))?
-            }
-            false => SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        let now = match given(6) {
-            true => moment(call.f64(6, "monoMs must be a number")?, call.f64(7, "unixS must be a number")?),
-            false => now(),
-        };
-        let entropy = match given(8) {
-            true => call.u64(8, "entropy must be a BigInt")?,
-            false => fastrand::u64(..),
-        };
-        let (pairs, _) = parts.as_chunks::<2>();
-        let lines: SmallVec<[(&[u8], &[u8]); 16]> =
-            pairs.iter().map(|[name, value]| (scratch.get(name), scratch.get(value))).collect();
-        let mut request = Request::new(scratch.get(&method), scratch.get(&target), peer).header_bytes(&lines);
-        let name;
-        if let Some(host) = &host {
-            name = scratch.get(host);
-            request = request.host(name);
-        }
-        // Read first: what a reload meanwhile changes shows in the next call.
-        let epoch = hot.shared.epoch.load(Ordering::Acquire);
-        let decision = hot.shared.router.decide(listener, &request, now, entropy, output);
-        let written = numbers(&decision, output, epoch);
-        hot.numbers.write(&written);
+        asked(call, scratch, |listener, request, now, entropy| {
+            // Read first: what a reload meanwhile changes shows in the next call.
+            let epoch = hot.shared.epoch.load(Ordering::Acquire);
+            let decision = hot.shared.router.decide(listener, request, now, entropy, output);
+            hot.numbers.write(&numbers(&decision, output, epoch));
+        })?;
         Ok(ptr::null_mut())
     };
+}
+
+/// `retry(…as decide, flags, targetLow, targetHigh, group)`: the last four are of the decision that failed.
+struct Retry;
+
+impl Native<Hot, 13> for Retry {
+    const BODY: fn(&Hot, &Call<13>) -> Result<sys::napi_value, Refusal> = |hot, call| {
+        let Ok(mut state) = hot.state.try_borrow_mut() else { return Err(busy()) };
+        let State { scratch, output } = &mut *state;
+        let failed = forward(call, 9)?;
+        asked(call, scratch, |listener, request, now, entropy| {
+            let epoch = hot.shared.epoch.load(Ordering::Acquire);
+            let retried = failed
+                .as_ref()
+                .and_then(|failed| hot.shared.router.retry(listener, request, failed, now, entropy, output));
+            let mut none = [0; NUMBERS];
+            none[0] = NO_DECISION;
+            none[NUMBERS - 1] = epoch;
+            hot.numbers.write(&retried.map_or(none, |decision| numbers(&decision, output, epoch)));
+        })?;
+        Ok(ptr::null_mut())
+    };
+}
+
+/// Lets `work` see the first nine arguments of a call as what they are.
+#[inline]
+fn asked<const N: usize>(
+    call: &Call<N>,
+    scratch: &mut Scratch,
+    work: impl FnOnce(ListenerId, &Request<'_>, Now, u64),
+) -> Result<(), Refusal> {
+    scratch.clear();
+    let listener = ListenerId::from_u32(call.u32(0, "listener must be a number")?);
+    let method = call.text(1, scratch, "method must be a string or a Uint8Array")?;
+    let target = call.text(2, scratch, "target must be a string or a Uint8Array")?;
+    let given = |index: usize| call.count > index && !call.is_missing(index);
+    let host = match call.text(3, scratch, "host must be a string or a Uint8Array") {
+        Err(_) if call.is_missing(3) => None,
+        host => Some(host?),
+    };
+    let mut parts: SmallVec<[Range<usize>; 16]> = SmallVec::new();
+    if given(4) {
+        let refusal = "headers must be strings or Uint8Arrays";
+        call.texts(4, scratch, refusal, |part| parts.push(part))?;
+    }
+    let peer = match given(5) {
+        true => {
+            let text = call.text(5, scratch, "peer must be a string: address:port")?;
+            peer(scratch.get(&text))?
+        }
+        false => SocketAddr::from(([127, 0, 0, 1], 0)),
+    };
+    let now = match given(6) {
+        true => moment(call.f64(6, "monoMs must be a number")?, call.f64(7, "unixS must be a number")?),
+        false => now(),
+    };
+    let entropy = match given(8) {
+        true => call.u64(8, "entropy must be a BigInt")?,
+        false => fastrand::u64(..),
+    };
+    let (pairs, _) = parts.as_chunks::<2>();
+    let lines: SmallVec<[(&[u8], &[u8]); 16]> =
+        pairs.iter().map(|[name, value]| (scratch.get(name), scratch.get(value))).collect();
+    let mut request = Request::new(scratch.get(&method), scratch.get(&target), peer).header_bytes(&lines);
+    let name;
+    if let Some(host) = &host {
+        name = scratch.get(host);
+        request = request.host(name);
+    }
+    work(listener, &request, now, entropy);
+    Ok(())
 }
 
 /// `decideMany(numbers, listener, text, lengths, first)`: `text` is method, target and host of one request
@@ -200,7 +235,7 @@ struct Report;
 
 impl Native<Hot, 8> for Report {
     const BODY: fn(&Hot, &Call<8>) -> Result<sys::napi_value, Refusal> = |hot, call| {
-        let Some(decision) = forward(call)? else { return Ok(ptr::null_mut()) };
+        let Some(decision) = forward(call, 0)? else { return Ok(ptr::null_mut()) };
         let status = call.u32(5, "status must be a number")?;
         let outcome = match call.u32(4, "outcome must be a number")? {
             0 => Outcome::Response(u16::try_from(status).unwrap_or(u16::MAX)),
@@ -229,7 +264,7 @@ impl Native<Hot, 9> for AppCookie {
         let State { scratch, output } = &mut *state;
         output.clear();
         scratch.clear();
-        let Some(decision) = forward(call)? else { return Ok(ptr::null_mut()) };
+        let Some(decision) = forward(call, 0)? else { return Ok(ptr::null_mut()) };
         let mut parts: SmallVec<[Range<usize>; 32]> = SmallVec::new();
         call.texts(4, scratch, "headers must be strings or Uint8Arrays", |part| parts.push(part))?;
         let mut names: SmallVec<[Range<usize>; 8]> = SmallVec::new();
@@ -300,6 +335,9 @@ fn numbers(decision: &Decision, output: &Output, epoch: u32) -> [u32; NUMBERS] {
 /// No word.
 const NO_WORD: u32 = 0;
 
+/// In the place of a decision's kind: there is none.
+const NO_DECISION: u32 = 4;
+
 thread_local! {
     /// The words that decisions of this thread were told with, by number; the first stands for none.
     static WORDS: RefCell<Vec<&'static str>> = RefCell::new(vec!["", "off", "new", "kept"]);
@@ -322,20 +360,20 @@ pub(crate) fn words() -> Vec<&'static str> {
     WORDS.with_borrow(Clone::clone)
 }
 
-/// The forward that the first four arguments were made of; `None` for another decision.
-fn forward<const N: usize>(call: &Call<N>) -> Result<Option<Decision>, Refusal> {
+/// The forward that four arguments from `first` on were made of; `None` for another decision.
+fn forward<const N: usize>(call: &Call<N>, first: usize) -> Result<Option<Decision>, Refusal> {
     let refusal = "this is not a decision of this router";
-    let flags = call.u32(0, refusal)?;
+    let flags = call.u32(first, refusal)?;
     if flags & 3 != 0 {
         return Ok(None);
     }
-    let (low, high) = (call.u32(1, refusal)?, call.u32(2, refusal)?);
+    let (low, high) = (call.u32(first + 1, refusal)?, call.u32(first + 2, refusal)?);
     let name = WORDS.with_borrow(|words| words.get((flags >> 8) as usize).copied()).unwrap_or_default();
     Ok(Some(Decision {
         priority: None,
         authenticate: None,
         verdict: Verdict::Forward(Forward {
-            group: GroupId::from_u32(call.u32(3, refusal)?),
+            group: GroupId::from_u32(call.u32(first + 3, refusal)?),
             target: TargetId::from_u64(u64::from(high) << 32 | u64::from(low)),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             fail_open: flags & 1 << 4 != 0,

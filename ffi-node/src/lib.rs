@@ -11,6 +11,7 @@ mod router;
 
 use napi::Result;
 use napi_derive::napi;
+use podway::Options;
 use podway::local::LocalCluster;
 use podway::manifest::{Settings, Source, read_paths};
 use podway::model::Model;
@@ -18,15 +19,21 @@ use podway::model::Model;
 use crate::errors::raise;
 
 /// Reads files and folders (`paths`), or texts (`sources`, pairs of name and text), into a model.
-/// Gives back `[model as JSON, diagnostics as JSON]`.
+/// `controller` is a JSON object. Gives back `[model as JSON, diagnostics as JSON]`.
 #[napi]
 pub fn load(
     paths: Vec<String>,
     sources: Vec<Vec<String>>,
-    cluster_name: String,
+    controller: String,
+    cluster_name: Option<String>,
     nodes: u32,
     skip_broken: bool,
 ) -> Result<Vec<String>> {
+    let mut settings = Settings::from_json(&controller).map_err(|e| raise(&e))?;
+    if let Some(name) = cluster_name {
+        settings.cluster_name = name;
+    }
+    settings.skip_broken |= skip_broken;
     let mut all = Vec::new();
     if !paths.is_empty() {
         all = read_paths(&paths).map_err(|e| raise(&e))?;
@@ -36,9 +43,6 @@ pub fn load(
         let (name, text) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         all.push(Source { name, text });
     }
-    let mut settings = Settings::default();
-    settings.cluster_name = cluster_name;
-    settings.skip_broken = skip_broken;
     let mut cluster = LocalCluster::default();
     cluster.nodes = nodes as usize;
     let input = podway::load(&all, &settings, &cluster).map_err(|e| raise(&e))?;
@@ -50,6 +54,14 @@ pub fn load(
 #[napi]
 pub fn parse_model(json: String) -> Result<String> {
     Model::from_json(&json).map(|model| model.to_json()).map_err(|e| raise(&e))
+}
+
+/// What the ELBv2 API would refuse in a model, as JSON.
+#[napi]
+pub fn validate(json: String, options: String) -> Result<String> {
+    let model = Model::from_json(&json).map_err(|e| raise(&e))?;
+    let options = Options::from_json(&options).map_err(|e| raise(&e))?;
+    Ok(serde_json::to_string(&model.validate(&options)).unwrap_or_default())
 }
 
 /// What a decision's arguments cost by themselves, the way napi-rs takes them.

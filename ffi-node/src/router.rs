@@ -185,7 +185,7 @@ impl NativeRouter {
     #[napi]
     pub fn set_cookie_keys(&self, keys: Vec<Uint8Array>) -> Result<()> {
         let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-        self.shared.router.set_keys(KeyRing::from_secrets(&keys).map_err(|e| raise(&e))?);
+        self.shared.router.set_cookie_keys(KeyRing::from_secrets(&keys).map_err(|e| raise(&e))?);
         Ok(())
     }
 
@@ -217,20 +217,34 @@ impl NativeRouter {
         unix_s: f64,
         entropy: Option<BigInt>,
     ) -> Result<String> {
-        let (pairs, _) = headers.as_chunks::<2>();
-        let lines: Vec<(&str, &str)> = pairs.iter().map(|[n, v]| (n.as_str(), v.as_str())).collect();
-        let peer = peer.parse().map_err(|_| {
-            argument(Code::E_ARGUMENT, format!("peer `{peer}` is not an address with a port"))
-        })?;
-        let mut request = Request::new(&method, &target, peer).headers(&lines);
-        if let Some(host) = &host {
-            request = request.host(host);
-        }
         let mut output = Output::new();
         let (router, now) = (&self.shared.router, moment(mono_ms, unix_s));
         let listener = ListenerId::from_u32(listener);
-        let why = router.explain(listener, &request, now, drawn(entropy), &mut output);
-        Ok(why.to_json(router, &output))
+        with_request([&method, &target], host.as_deref(), &headers, &peer, |request| {
+            router.explain(listener, request, now, drawn(entropy), &mut output).to_json(router, &output)
+        })
+    }
+
+    /// JSON of what keeps a request from its target. `headers` is flat.
+    #[napi]
+    #[allow(clippy::too_many_arguments)] // as `explain`
+    pub fn why_unsticky(
+        &self,
+        listener: u32,
+        method: String,
+        target: String,
+        host: Option<String>,
+        headers: Vec<String>,
+        peer: String,
+        history: Vec<String>,
+        mono_ms: f64,
+        unix_s: f64,
+    ) -> Result<String> {
+        let history: Vec<&str> = history.iter().map(String::as_str).collect();
+        let (listener, now) = (ListenerId::from_u32(listener), moment(mono_ms, unix_s));
+        with_request([&method, &target], host.as_deref(), &headers, &peer, |request| {
+            json(&self.shared.router.why_unsticky(listener, request, &history, now))
+        })
     }
 
     #[napi]
@@ -293,6 +307,20 @@ impl NativeRouter {
     }
 
     #[napi]
+    pub fn target_groups(&self) -> String {
+        json(&self.shared.router.target_groups())
+    }
+
+    #[napi]
+    pub fn zone_health(&self, target_group: String) -> Result<String> {
+        let router = &self.shared.router;
+        let group = router.find_target_group(&target_group).ok_or_else(|| {
+            argument(Code::E_NOT_FOUND, format!("there is no target group `{target_group}`"))
+        })?;
+        Ok(json(&router.zone_health(group)))
+    }
+
+    #[napi]
     pub fn targets(&self) -> String {
         json(&self.shared.router.targets())
     }
@@ -301,6 +329,26 @@ impl NativeRouter {
     pub fn events(&self) -> String {
         json(&self.shared.router.events())
     }
+}
+
+/// Lets `work` see a request: method and target, then the rest. `headers` is flat.
+fn with_request<T>(
+    [method, target]: [&str; 2],
+    host: Option<&str>,
+    headers: &[String],
+    peer: &str,
+    work: impl FnOnce(&Request<'_>) -> T,
+) -> Result<T> {
+    let (pairs, _) = headers.as_chunks::<2>();
+    let lines: Vec<(&str, &str)> = pairs.iter().map(|[n, v]| (n.as_str(), v.as_str())).collect();
+    let peer = peer
+        .parse()
+        .map_err(|_| argument(Code::E_ARGUMENT, format!("peer `{peer}` is not an address with a port")))?;
+    let mut request = Request::new(method, target, peer).headers(&lines);
+    if let Some(host) = host {
+        request = request.host(host);
+    }
+    Ok(work(&request))
 }
 
 /// The number that was given, or a random one.

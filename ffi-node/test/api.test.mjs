@@ -55,6 +55,98 @@ test('bad manifests are a PodwayError with a place', () => {
   assert.throws(() => Model.from('{"a":'), { code: 'E_SYNTAX' })
 })
 
+test('settings of the controller', () => {
+  const text = 'apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n'
+    + 'spec: {ingressClassName: alb, defaultBackend: {service: {name: web, port: {number: 80}}}}\n---\n'
+    + 'apiVersion: v1\nkind: Service\nmetadata: {name: web}\n'
+    + 'spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}\n---\n'
+    + 'apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: alb}\n'
+    + 'spec: {controller: ingress.k8s.aws/alb}\n'
+  const source = { name: 'web.yml', text }
+  const read = (options) => load(source, options).toJSON()
+  assert.equal(read().TargetGroups[0].TargetType, 'instance')
+  const flags = { defaultTargetType: 'ip', defaultTags: { costCenter: '7' } }
+  for (const controller of [flags, '{"default_target_type": "ip", "default_tags": {"costCenter": "7"}}']) {
+    const told = read({ controller })
+    assert.equal(told.TargetGroups[0].TargetType, 'ip')
+    assert.ok(JSON.stringify(told).includes('"costCenter"'), 'the keys of a map are kept')
+  }
+  const name = read({ clusterName: 'one' }).LoadBalancers[0].LoadBalancerName
+  assert.equal(read({ controller: { clusterName: 'one' } }).LoadBalancers[0].LoadBalancerName, name)
+  assert.equal(read({ controller: { clusterName: 'two' }, clusterName: 'one' }).LoadBalancers[0].LoadBalancerName, name)
+  assert.equal(load(demo, { controller: { clusterName: 'one' } }).toString(), load(demo, { clusterName: 'one' }).toString())
+  const few = load(demo, { controller: { quotas: { rulesPerLoadBalancer: 1 } } })
+  assert.notDeepEqual(few.diagnostics, load(demo).diagnostics)
+  for (const controller of [
+    { defaultTargetTyp: 'ip' }, { defaultTargetType: 'lambda' }, { quotas: { rules: 1 } }, { clusterName: '' }, '{', []
+  ]) {
+    for (const input of [source, demo]) {
+      assert.throws(() => load(input, { controller }), (e) => e instanceof PodwayError && e.code === 'E_ARGUMENT')
+    }
+  }
+  assert.throws(() => load(source, { controller: { defaultTargetTyp: 'ip' } }), { file: 'settings', line: 1, message: /default_target_typ/ })
+  assert.throws(() => load(source, { controller: 7 }), { code: 'E_ARGUMENT' })
+  assert.throws(() => load(source, { clusterName: 7 }), TypeError)
+  assert.throws(() => load(source, { nodes: 'three' }), TypeError)
+  const anomaly = { windowMs: 1000 }
+  assert.equal(new Router(load(demo), { options: { anomaly } }).listeners().length, 2)
+  assert.throws(() => new Router(load(demo), { options: { anomaly: { window: 1 } } }), { code: 'E_ARGUMENT' })
+})
+
+test('a second target after a failed connection', () => {
+  const healthy = (Id) => ({ Target: { Id, Port: 80 }, TargetHealth: { State: 'healthy' } })
+  const model = {
+    LoadBalancers: [{ LoadBalancerArn: 'arn:lb', LoadBalancerName: 'web', Listeners: [{
+      Port: 80, Protocol: 'HTTP', DefaultActions: [{ Type: 'forward', TargetGroupArn: 'arn:app' }] }] }],
+    TargetGroups: [{
+      TargetGroupArn: 'arn:app', TargetGroupName: 'app', TargetType: 'ip',
+      TargetHealthDescriptions: ['10.0.0.1', '10.0.0.2'].map(healthy)
+    }]
+  }
+  const router = new Router(model, { options: { retry: true } })
+  const web = router.listener('web', 80)
+  const request = { target: '/x', headers: { cookie: 'a=b' } }
+  const failed = router.decide(web, request)
+  router.report(failed, 'connect-failed')
+  const again = router.retry(failed, web, request)
+  assert.notEqual(again.target, failed.target)
+  router.report(again)
+  assert.equal(router.targets().reduce((sum, t) => sum + t.inFlight, 0), 0)
+  assert.equal(router.retry(failed, web, { ...request, method: 'POST' }), undefined)
+  assert.equal(new Router(model).retry(failed, web, request), undefined)
+  assert.throws(() => router.retry({}, web, request), TypeError)
+  assert.throws(() => router.retry(failed, web, { target: 7 }), TypeError)
+  assert.throws(() => router.retry(failed, 'x', request), TypeError)
+  assert.throws(() => router.retry(failed, web), TypeError)
+  const [group] = router.targetGroups()
+  assert.deepEqual([group.name, group.arn, group.service], ['app', 'arn:app', undefined])
+  router.setTargetHealth(router.findTarget('app', '10.0.0.1:80'), 'unhealthy')
+  for (const name of ['app', 'arn:app']) {
+    const zone = { zone: undefined, registered: 2, healthy: 1, routingHealthy: true, dnsHealthy: true, shifted: false }
+    assert.deepEqual(router.zoneHealth(name), [zone])
+  }
+  assert.deepEqual(router.headerNames(), [])
+  const [why] = router.whyUnsticky(web, request, { history: ['AWSALB=x'] })
+  assert.deepEqual([why.cookie, why.reason], [undefined, 'off'])
+  assert.throws(() => router.zoneHealth('nobody'), { code: 'E_NOT_FOUND' })
+  assert.throws(() => router.zoneHealth(7), TypeError)
+  assert.throws(() => router.whyUnsticky(web, { target: 7 }), TypeError)
+  assert.throws(() => router.whyUnsticky(web, request, { history: [7] }), TypeError)
+  assert.throws(() => router.whyUnsticky(web, request, { history: 7 }), TypeError)
+  assert.throws(() => router.whyUnsticky(web, { ...request, peer: 'x' }), { code: 'E_ARGUMENT' })
+})
+
+test('a model is validated', () => {
+  const model = load(demo)
+  const codes = (given) => given.validate().map((problem) => problem.Code)
+  assert.ok(model.validate().every((problem) => problem.Message.includes('loopback')), 'made-up pods and nothing else')
+  assert.ok(!codes(model).includes('DuplicateListener'))
+  const twice = model.toJSON()
+  twice.LoadBalancers[0].Listeners.push(twice.LoadBalancers[0].Listeners[0])
+  assert.ok(codes(Model.from(twice)).includes('DuplicateListener'))
+  assert.throws(() => model.validate({ strikt: true }), { code: 'E_ARGUMENT' })
+})
+
 test('wrong use is an error of the language', () => {
   const router = new Router(load(demo))
   const https = router.listener('target-type-ip', 443)
@@ -77,6 +169,34 @@ test('wrong use is an error of the language', () => {
   assert.throws(() => router.decide(https, { target: '/', peer: 'x:1' }), { code: 'E_ARGUMENT' })
   assert.throws(() => router.decide('x', { target: '/' }), TypeError)
   assert.throws(() => router.report({}, 'response'), TypeError)
+  assert.throws(() => router.report(null), TypeError)
+  assert.throws(() => router.decide(null, { target: '/' }), TypeError)
+  assert.throws(() => router.decide(https, null), TypeError)
+  assert.throws(() => router.decide(https, { target: null }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/', method: null }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/' }, { now: 7 }), TypeError)
+  assert.throws(() => router.decide(https, { target: '/' }, { entropy: 'x' }), SyntaxError)
+  assert.throws(() => router.decideMany(https, null), TypeError)
+  assert.throws(() => router.decideMany(https, [null]), TypeError)
+  assert.throws(() => router.appCookie({}, {}, []), TypeError)
+  assert.throws(() => router.appCookie(router.decide(https, { target: '/' }), 7, []), TypeError)
+  assert.throws(() => router.appCookie(router.decide(https, { target: '/' }), {}, [7]), TypeError)
+  assert.throws(() => router.authentication(https, {}), TypeError)
+  assert.throws(() => router.reload(null), (e) => e instanceof PodwayError || e instanceof TypeError)
+  assert.throws(() => router.reload(undefined), (e) => e instanceof PodwayError || e instanceof TypeError)
+  assert.throws(() => new Router(undefined), (e) => e instanceof PodwayError || e instanceof TypeError)
+  assert.throws(() => router.setCookieKeys(null), TypeError)
+  assert.throws(() => router.setCookieKeys([7]), TypeError)
+  assert.throws(() => router.appCookie(router.decide(https, { target: '/' }), {}, 'SID'), TypeError)
+  assert.throws(() => router.findTarget('a', null), TypeError)
+  assert.throws(() => router.hop(7), TypeError)
+  assert.throws(() => router.hop('18446744073709551616'), { code: 'E_ARGUMENT' })
+  assert.throws(() => router.poll({ now: 'x' }), TypeError)
+  assert.throws(() => router.startZonalShift(null, 'a'), TypeError)
+  assert.throws(() => router.cancelZonalShift('nobody'), { code: 'E_NOT_FOUND' })
+  assert.throws(() => Model.from('['.repeat(200_000)), PodwayError)
+  assert.throws(() => load({ name: 'a.yml', text: '['.repeat(200_000) }), PodwayError)
+  assert.throws(() => Router.prototype.decide.call({}, https, { target: '/' }), TypeError, 'not a router')
   assert.throws(() => router.reportProbe('x', 200), { code: 'E_ARGUMENT' })
   assert.throws(() => router.setTargetHealth(router.targets()[0].id, 'great'), { code: 'E_ARGUMENT' })
   assert.throws(() => new Router(load(demo), { cookieKey: new Uint8Array(3) }), { code: 'E_COOKIE_KEY' })

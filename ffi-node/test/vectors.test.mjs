@@ -46,7 +46,35 @@ function run(c) {
     done[i] = undefined
     switch (step.do) {
       case 'decide':
-        done[i] = decide(router, step, done, now, at)
+        done[i] = settled(decide(router, step, done, now, at))
+        break
+      case 'app_cookie': {
+        const { decision } = done[step.step]
+        const headers = withCookies(step.headers, step, done)
+        const added = router.appCookie(decision, headers, step.sets, { now, entropy: step.entropy ?? 0 })
+        assert.deepEqual(added.map(shown), step.expect, at)
+        done[i] = { decision, cookies: added }
+        break
+      }
+      case 'retry':
+        done[i] = retry(router, step, done, now, at)
+        break
+      case 'why_unsticky': {
+        const history = (step.history_from ?? []).flatMap((from) => done[from]?.cookies ?? [])
+        const listener = router.listener(step.load_balancer, step.port)
+        const found = router.whyUnsticky(listener, asked(step, done), { history, now })
+        all(found, step.expect, at)
+        break
+      }
+      case 'zone_health':
+        all(router.zoneHealth(step.target_group), step.expect, at)
+        break
+      case 'zonal_shift':
+        if (step.zone === undefined) {
+          router.cancelZonalShift(step.load_balancer, { now })
+        } else {
+          router.startZonalShift(step.load_balancer, step.zone, { now })
+        }
         break
       case 'health':
         router.setTargetHealth(router.findTarget(step.target_group, step.target), step.state, { now })
@@ -94,7 +122,7 @@ function run(c) {
         break
       }
       case 'report':
-        router.report(done[step.step], step.outcome, { status: step.status ?? 200, now })
+        router.report(done[step.step].decision, step.outcome, { status: step.status ?? 200, now })
         break
       case 'reload':
         router.reload(step.model, { now })
@@ -116,6 +144,56 @@ function fields(told, expect) {
   return Object.fromEntries(Object.keys(expect).map((key) => [key, told[name(key)] ?? null]))
 }
 
+// Each of a list, as far as it is expected.
+function all(told, expect, at) {
+  assert.equal(told.length, expect.length, `${at}: ${JSON.stringify(told)}`)
+  expect.forEach((wanted, i) => assert.deepEqual(fields(told[i], wanted), wanted, at))
+}
+
+function settled(decision) {
+  return { decision, cookies: decision.setCookies }
+}
+
+// A cookie by `name=value`, with `*` for a value that is sealed.
+function shown(setCookie) {
+  const [pair] = setCookie.split(';', 1)
+  return pair.endsWith('=_remove_') ? pair : pair.replace(/=.*/, '=*')
+}
+
+function withCookies(given, step, done) {
+  const headers = [...(given ?? [])]
+  if (step.cookies_from) {
+    const cookies = step.cookies_from.flatMap((from) => done[from]?.cookies ?? [])
+    headers.push(['cookie', cookies.map((cookie) => cookie.split(';')[0]).join('; ')])
+  }
+  return headers
+}
+
+function asked(step, done) {
+  return { ...step.request, headers: withCookies(step.request.headers, step, done) }
+}
+
+function retry(router, step, done, now, at) {
+  const listener = router.listener(step.load_balancer, step.port)
+  const { decision: failed } = done[step.failed]
+  const decision = router.retry(failed, listener, asked(step, done), { now, entropy: BigInt(step.entropy ?? 0) })
+  if (step.expect === undefined) {
+    assert.equal(decision, undefined, at)
+    return undefined
+  }
+  assert.ok(decision, `${at}: there is no other target`)
+  agrees(decision, step.expect, at)
+  return settled(decision)
+}
+
+function agrees(decision, expect, at) {
+  for (const [key, expected] of Object.entries(expect ?? {})) {
+    assert.ok(KNOWN.has(key), `${at}: unknown expectation ${key}`)
+    const actual = key === 'set_cookies' ? decision.setCookies.length : decision[NAMES[key] ?? key]
+    assert.equal(actual ?? null, expected, `${at}: ${key}`)
+  }
+}
+
 function compare(step, counts, at) {
   for (const name of new Set([...Object.keys(step.counts), ...Object.keys(counts)])) {
     const off = Math.abs((step.counts[name] ?? 0) - (counts[name] ?? 0))
@@ -125,21 +203,12 @@ function compare(step, counts, at) {
 
 function decide(router, step, done, now, at) {
   const listener = router.listener(step.load_balancer, step.port)
-  const headers = [...(step.request.headers ?? [])]
-  if (step.cookies_from) {
-    const cookies = step.cookies_from.flatMap((from) => done[from]?.setCookies ?? [])
-    headers.push(['cookie', cookies.map((cookie) => cookie.split(';')[0]).join('; ')])
-  }
-  const request = { ...step.request, headers }
+  const request = asked(step, done)
   const counts = {}
   let last
   for (let i = 0; i < (step.repeat ?? 1); i++) {
     last = router.decide(listener, request, { now, entropy: BigInt(step.entropy ?? 0) + BigInt(i) })
-    for (const [key, expected] of Object.entries(step.expect ?? {})) {
-      assert.ok(KNOWN.has(key), `${at}: unknown expectation ${key}`)
-      const actual = key === 'set_cookies' ? last.setCookies.length : last[NAMES[key] ?? key]
-      assert.equal(actual ?? null, expected, `${at}: ${key}`)
-    }
+    agrees(last, step.expect, at)
     const target = last.target ?? '-'
     counts[target] = (counts[target] ?? 0) + 1
     const outcome = step.report?.[target] ?? step.report?.['*']
@@ -154,10 +223,10 @@ function decide(router, step, done, now, at) {
 }
 
 let passed = 0
-let all = 0
+let count = 0
 for (const file of files) {
   const { cases } = JSON.parse(readFileSync(join(vectors, 'routing', file), 'utf8'))
-  all += cases.length
+  count += cases.length
   test(`${file}: ${cases.length} vectors`, () => {
     for (const c of cases) {
       try {
@@ -172,7 +241,7 @@ for (const file of files) {
 }
 
 test('no vector was left out', () => {
-  console.log(`vectors node: ${passed} passed, ${all - passed} failed`)
-  assert.equal(passed, all)
-  assert.ok(all > 200)
+  console.log(`vectors node: ${passed} passed, ${count - passed} failed`)
+  assert.equal(passed, count)
+  assert.ok(count > 200)
 })

@@ -89,11 +89,39 @@ impl Router {
                 let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
                 let listener = ListenerId::from_u32(listener);
                 let decision = self.router.decide(listener, request, now, entropy, &mut output);
-                let names = match &decision.verdict {
-                    Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)),
-                    _ => None,
-                };
-                Ok(Decision::new(decision, names, &output))
+                Ok(self.named(py, decision, &output))
+            })
+        })
+    }
+
+    /// Another target of the same group, after the connection to that of `failed` (reported as
+    /// `connect-failed`) could not be made; None without the option `retry`, for methods that are not
+    /// idempotent, and where there is no other target. The rest is as `decide` was given it. The new decision
+    /// owes a report of its own; ask once for a request.
+    #[pyo3(signature = (
+        failed, listener, method=None, target=None, host=None, headers=None, peer=None, *, now=None, entropy=None
+    ))]
+    #[allow(clippy::too_many_arguments)] // as `decide`
+    fn retry(
+        &self,
+        py: Python<'_>,
+        failed: &Bound<'_, Decision>,
+        listener: u32,
+        method: Option<&Bound<'_, PyAny>>,
+        target: Option<&Bound<'_, PyAny>>,
+        host: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        peer: Option<&Bound<'_, PyAny>>,
+        now: Option<Moment>,
+        entropy: Option<u64>,
+    ) -> PyResult<Option<Decision>> {
+        with_request([method, target, host], headers, peer, |request| {
+            let (now, entropy) = (moment(py, now), self::entropy(entropy));
+            OUTPUT.with(|output| {
+                let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
+                let (listener, failed) = (ListenerId::from_u32(listener), &failed.get().decision);
+                let decision = self.router.retry(listener, request, failed, now, entropy, &mut output);
+                Ok(decision.map(|decision| self.named(py, decision, &output)))
             })
         })
     }
@@ -119,6 +147,26 @@ impl Router {
                     self.router.explain(ListenerId::from_u32(listener), request, now, entropy, &mut output);
                 Ok(why.to_json(&self.router, &output))
             })
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)] // as `decide`
+    fn _why_unsticky(
+        &self,
+        py: Python<'_>,
+        listener: u32,
+        method: Option<&Bound<'_, PyAny>>,
+        target: Option<&Bound<'_, PyAny>>,
+        host: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        peer: Option<&Bound<'_, PyAny>>,
+        history: Vec<String>,
+        now: Option<Moment>,
+    ) -> PyResult<String> {
+        with_request([method, target, host], headers, peer, |request| {
+            let history: Vec<&str> = history.iter().map(String::as_str).collect();
+            let listener = ListenerId::from_u32(listener);
+            Ok(json(&self.router.why_unsticky(listener, request, &history, moment(py, now))))
         })
     }
 
@@ -219,7 +267,7 @@ impl Router {
     }
 
     fn _set_cookie_keys(&self, py: Python<'_>, keys: Vec<Vec<u8>>) -> PyResult<()> {
-        self.router.set_keys(KeyRing::from_secrets(&keys).map_err(|e| raise(py, &e))?);
+        self.router.set_cookie_keys(KeyRing::from_secrets(&keys).map_err(|e| raise(py, &e))?);
         Ok(())
     }
 
@@ -266,12 +314,41 @@ impl Router {
         Ok(self.router.hop(TargetId::from_u64(target), client, now, entropy).map(|hop| json(&hop)))
     }
 
+    /// The names of the headers that a decision may look at, in lower case and sorted. A request that has only
+    /// these (and its host) is decided as with all of them. A reload may change them.
+    fn header_names(&self) -> Vec<String> {
+        self.router.header_names()
+    }
+
+    fn _target_groups(&self) -> String {
+        json(&self.router.target_groups())
+    }
+
+    fn _zone_health(&self, py: Python<'_>, target_group: &str) -> PyResult<String> {
+        let group = self.router.find_target_group(target_group).ok_or_else(|| {
+            argument(py, Code::E_NOT_FOUND, format!("there is no target group `{target_group}`"))
+        })?;
+        Ok(json(&self.router.zone_health(group)))
+    }
+
     fn _targets(&self, py: Python<'_>) -> String {
         py.detach(|| json(&self.router.targets()))
     }
 
     fn _events(&self, py: Python<'_>) -> String {
         py.detach(|| json(&self.router.events()))
+    }
+}
+
+impl Router {
+    /// A decision with the names of its target.
+    #[inline]
+    fn named(&self, py: Python<'_>, decision: podway::Decision, output: &Output) -> Decision {
+        let names = match &decision.verdict {
+            Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)),
+            _ => None,
+        };
+        Decision::new(decision, names, output)
     }
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
@@ -32,6 +33,50 @@ def test_several_paths_and_texts() -> None:
     assert podway.load([str(file) for file in files]).to_json() == podway.load(MANIFESTS).to_json()
     assert podway.load(texts).to_json() == podway.load(MANIFESTS).to_json()
     assert podway.load(MANIFESTS, cluster_name="other").to_json() != podway.load(MANIFESTS).to_json()
+
+
+def test_settings_of_the_controller() -> None:
+    ingress = (
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n"
+        "spec: {ingressClassName: alb, defaultBackend: {service: {name: web, port: {number: 80}}}}\n---\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
+        "spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}\n---\n"
+        "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: alb}\n"
+        "spec: {controller: ingress.k8s.aws/alb}\n"
+    )
+    source = [("web.yml", ingress)]
+
+    def read(**arguments: Any) -> Any:
+        return json.loads(podway.load(source, **arguments).to_json())
+
+    assert read()["TargetGroups"][0]["TargetType"] == "instance"
+    assert read()["LoadBalancers"][0]["Scheme"] == "internal"
+    flags = {"default_target_type": "ip", "default_scheme": "internet-facing"}
+    for controller in (flags, json.dumps(flags)):
+        told = read(controller=controller)
+        assert told["TargetGroups"][0]["TargetType"] == "ip"
+        assert told["LoadBalancers"][0]["Scheme"] == "internet-facing"
+    name = read(cluster_name="one")["LoadBalancers"][0]["LoadBalancerName"]
+    assert read(controller={"cluster_name": "one"})["LoadBalancers"][0]["LoadBalancerName"] == name
+    other = read(controller={"cluster_name": "two"}, cluster_name="one")
+    assert other["LoadBalancers"][0]["LoadBalancerName"] == name, "the argument wins"
+    by_path = podway.load(MANIFESTS, controller={"cluster_name": "one"})
+    assert by_path.to_json() == podway.load(MANIFESTS, cluster_name="one").to_json()
+    for wrong in (
+        {"default_target_typ": "ip"},
+        {"default_target_type": "lambda"},
+        {"quotas": {"rules": 1}},
+        {"cluster_name": ""},
+        '{"cluster_name":',
+        "[]",
+    ):
+        for given in (source, MANIFESTS):
+            with pytest.raises(podway.ArgumentError) as refused:
+                podway.load(given, controller=wrong)
+            assert refused.value.code == "E_ARGUMENT"
+    with pytest.raises(podway.ArgumentError, match="default_target_typ") as refused:
+        podway.load(source, controller={"default_target_typ": "ip"})
+    assert (refused.value.file, refused.value.line) == ("settings", 1)
 
 
 def test_a_decision_is_a_value(router: podway.Router, web: int) -> None:
@@ -140,6 +185,44 @@ def test_errors_tell_code_and_place(tmp_path: Any) -> None:
     assert (broken_json.value.code, broken_json.value.line) == ("E_OBJECT", 2)
 
 
+def test_a_second_target_after_a_failed_connection(model: podway.Model) -> None:
+    router = podway.Router(model, {"retry": True})
+    web = router.listener("web", 80)
+    failed = router.decide(web, "GET", "/x")
+    router.report(failed, "connect-failed")
+    again = router.retry(failed, web, "GET", "/x")
+    assert again is not None and again.target != failed.target
+    router.report(again)
+    assert sum(target.in_flight for target in router.targets()) == 0
+    assert router.retry(failed, web, "POST", "/x") is None
+    assert router.retry(router.decide(web, "GET", "/hello"), web, "GET", "/hello") is None
+    assert podway.Router(model).retry(failed, web, "GET", "/x") is None
+
+
+def test_groups_zones_and_headers(router: podway.Router, web: int) -> None:
+    (group,) = router.target_groups()
+    assert (group.name, group.arn, group.service) == ("app", "arn:app", None)
+    router.set_target_health("app", "10.0.0.1:8080", "unhealthy")
+    for name in ("app", "arn:app"):
+        (zone,) = router.zone_health(name)
+        assert (zone.zone, zone.registered, zone.healthy) == (None, 2, 1)
+        assert zone.routing_healthy and zone.dns_healthy and not zone.shifted
+    assert router.header_names() == []
+    (why,) = router.why_unsticky(web, "GET", "/x", history=["AWSALB=x; Path=/"])
+    assert (why.cookie, why.reason) == (None, "off") and "stickiness" in why.text
+
+
+def test_a_model_is_validated(model: podway.Model) -> None:
+    assert [d.code for d in model.validate() if d.severity == "error"] == []
+    twice = MODEL["LoadBalancers"][0]["Listeners"][0]
+    wrong = podway.Model.from_json(
+        MODEL | {"LoadBalancers": [MODEL["LoadBalancers"][0] | {"Listeners": [twice, twice]}]}
+    )
+    assert "DuplicateListener" in {d.code for d in wrong.validate()}
+    with pytest.raises(podway.ArgumentError):
+        model.validate({"strikt": True})
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -155,6 +238,23 @@ def test_errors_tell_code_and_place(tmp_path: Any) -> None:
         lambda r, w: r.decide(w, now=5),
         lambda r, w: r.decide(w, entropy="x"),
         lambda r, w: r.report(None),
+        lambda r, w: r.retry(None, w),
+        lambda r, w: r.retry(r.decide(w), None),
+        lambda r, w: r.retry(r.decide(w), w, 7),
+        lambda r, w: r.why_unsticky(w, 7),
+        lambda r, w: r.why_unsticky(w, history=[7]),
+        lambda r, w: r.why_unsticky(w, history=7),
+        lambda r, w: r.why_unsticky(w, history="AWSALB=x"),
+        lambda r, w: r.app_cookie(r.decide(w), {}, "SID"),
+        lambda r, w: r.zone_health(7),
+        lambda r, w: r.app_cookie(None, {}, []),
+        lambda r, w: r.app_cookie(r.decide(w), 7, []),
+        lambda r, w: r.authentication(w, None),
+        lambda r, w: r.hop(None),
+        lambda r, w: r.poll(now="x"),
+        lambda r, w: r.report_probe(None),
+        lambda r, w: r.start_zonal_shift(None, "a"),
+        lambda r, w: r.find_target("a", None),
         lambda r, w: r.reload(None),
         lambda r, w: r.listener("web", "http"),
         lambda r, w: r.set_cookie_keys([None]),
@@ -162,6 +262,10 @@ def test_errors_tell_code_and_place(tmp_path: Any) -> None:
         lambda r, w: podway.load([None]),
         lambda r, w: podway.load([("a", "b"), "c"]),
         lambda r, w: podway.load([("a", 5)]),
+        lambda r, w: podway.load([("a", "b")], controller=7),
+        lambda r, w: podway.load([("a", "b")], controller={"default_tags": {1, 2}}),
+        lambda r, w: podway.load([("a", "b")], cluster_name=7),
+        lambda r, w: podway.load([("a", "b")], nodes="3"),
         lambda r, w: podway.Router(None),
         lambda r, w: podway.Router(7),
         lambda r, w: podway.Model(None),
@@ -188,6 +292,12 @@ def test_wrong_types(router: podway.Router, web: int, wrong: Any) -> None:
         (lambda r, w: r.set_target_health("app", "10.0.0.9:1", "healthy"), podway.NotFoundError),
         (lambda r, w: r.set_target_health("app", "10.0.0.1:8080", "ill"), podway.ArgumentError),
         (lambda r, w: r.report_probe(1, "fine"), podway.ArgumentError),
+        (lambda r, w: r.zone_health("nobody"), podway.NotFoundError),
+        (lambda r, w: r.why_unsticky(w, peer="nonsense"), podway.ArgumentError),
+        (lambda r, w: r.why_unsticky(w, history=["\ud800"]), UnicodeEncodeError),
+        (lambda r, w: r.listener("\ud800", 80), UnicodeEncodeError),
+        (lambda r, w: r.hop(2**64), OverflowError),
+        (lambda r, w: r.cancel_zonal_shift("nobody"), podway.NotFoundError),
         (lambda r, w: r.set_cookie_keys([]), podway.ArgumentError),
         (lambda r, w: r.set_cookie_keys([b"short"]), podway.ArgumentError),
         (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypeAlias
 
 import podway
 import pytest
@@ -43,17 +44,21 @@ def written(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+Done: TypeAlias = tuple[podway.Decision, list[str]]
+"""A decision with the cookies that it set."""
+
+
 class Run:
     def __init__(self, case: dict[str, Any]) -> None:
         self.now = START
         self.router = new_router(case, case.get("options", {}))
-        self.done: list[podway.Decision | None] = []
+        self.done: list[Done | None] = []
 
     def step(self, step: dict[str, Any]) -> None:
-        done = None
+        done: Done | None = None
         match step["do"]:
             case "decide":
-                done = self.decide(step)
+                done = settled(self.decide(step))
             case "health":
                 self.router.set_target_health(
                     step["target_group"], step["target"], step["state"], now=self.now
@@ -80,9 +85,22 @@ class Run:
                 assert sorted(due, key=lambda p: p["address"]) == step["expect"]
             case "hop":
                 self.hop(step)
+            case "app_cookie":
+                done = self.app_cookie(step)
+            case "retry":
+                done = self.retry(step)
+            case "why_unsticky":
+                self.why_unsticky(step)
+            case "zone_health":
+                zones = self.router.zone_health(step["target_group"])
+                same(step["expect"], [asdict(zone) for zone in zones])
+            case "zonal_shift":
+                if "zone" in step:
+                    self.router.start_zonal_shift(step["load_balancer"], step["zone"], now=self.now)
+                else:
+                    self.router.cancel_zonal_shift(step["load_balancer"], now=self.now)
             case "report":
-                decision = self.done[step["step"]]
-                assert decision is not None
+                decision = self.decided(step["step"])
                 self.router.report(decision, step["outcome"], step.get("status", 200), now=self.now)
             case "reload":
                 self.router.reload(podway.Model.from_json(step["model"]), now=self.now)
@@ -105,28 +123,66 @@ class Run:
             chosen[hop["pod"] or "-"] += 1
         compare(step, chosen)
 
-    def decide(self, step: dict[str, Any]) -> podway.Decision:
+    def decided(self, step: int) -> podway.Decision:
+        done = self.done[step]
+        assert done is not None
+        return done[0]
+
+    def set_by(self, steps: list[int]) -> list[str]:
+        sent = [self.done[i] for i in steps]
+        return [cookie for done in sent if done is not None for cookie in done[1]]
+
+    def headers(self, given: list[list[str]], step: dict[str, Any]) -> list[tuple[str, str]]:
+        headers = [(name, value) for name, value in given]
+        if sent := step.get("cookies_from"):
+            pairs = [cookie.partition(";")[0] for cookie in self.set_by(sent)]
+            headers.append(("cookie", "; ".join(pairs)))
+        return headers
+
+    def asked(self, step: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments of `decide` and of what is asked in the same way."""
         request = step["request"]
-        listener = self.router.listener(step["load_balancer"], step["port"])
-        headers = [tuple(header) for header in request.get("headers", [])]
-        if step.get("cookies_from"):
-            sent = [self.done[i] for i in step["cookies_from"]]
-            cookies = [c.partition(";")[0] for d in sent if d is not None for c in d.set_cookies]
-            headers.append(("cookie", "; ".join(cookies)))
+        return (
+            self.router.listener(step["load_balancer"], step["port"]),
+            request["method"],
+            request["target"],
+            request.get("host"),
+            self.headers(request.get("headers", []), step),
+            request["peer"],
+        )
+
+    def app_cookie(self, step: dict[str, Any]) -> Done:
+        decision = self.decided(step["step"])
+        headers = self.headers(step.get("headers", []), step)
+        added = self.router.app_cookie(
+            decision, headers, step["sets"], now=self.now, entropy=step.get("entropy", 0)
+        )
+        assert [shown(cookie) for cookie in added] == step["expect"]
+        return decision, added
+
+    def retry(self, step: dict[str, Any]) -> Done | None:
+        failed, entropy = self.decided(step["failed"]), step.get("entropy", 0)
+        decision = self.router.retry(failed, *self.asked(step), now=self.now, entropy=entropy)
+        if (expect := step.get("expect")) is None:
+            assert decision is None
+            return None
+        assert decision is not None
+        for field, expected in expect.items():
+            assert said(decision, field) == expected, (field, decision)
+        return settled(decision)
+
+    def why_unsticky(self, step: dict[str, Any]) -> None:
+        history = self.set_by(step.get("history_from", []))
+        found = self.router.why_unsticky(*self.asked(step), history=history, now=self.now)
+        same(step["expect"], [asdict(why) for why in found])
+
+    def decide(self, step: dict[str, Any]) -> podway.Decision:
+        asked = self.asked(step)
         chosen: Counter[str] = Counter()
         decision = None
         repeat = step.get("repeat", 1)
         for i in range(repeat):
-            decision = self.router.decide(
-                listener,
-                request["method"],
-                request["target"],
-                request.get("host"),
-                headers,
-                request["peer"],
-                now=self.now,
-                entropy=step.get("entropy", 0) + i,
-            )
+            decision = self.router.decide(*asked, now=self.now, entropy=step.get("entropy", 0) + i)
             for field, expected in step.get("expect", {}).items():
                 assert said(decision, field) == expected, (field, decision)
             chosen[decision.target or "-"] += 1
@@ -154,6 +210,22 @@ class Run:
                 expect.get("reason"),
                 expect.get("description"),
             )
+
+
+def settled(decision: podway.Decision) -> Done:
+    return decision, list(decision.set_cookies)
+
+
+def shown(set_cookie: str) -> str:
+    """A cookie by `name=value`, with `*` for a value that is sealed."""
+    name, _, value = set_cookie.partition(";")[0].partition("=")
+    return f"{name}={value if value == '_remove_' else '*'}"
+
+
+def same(expect: list[dict[str, Any]], told: list[dict[str, Any]]) -> None:
+    assert len(told) == len(expect), told
+    for wanted, item in zip(expect, told, strict=True):
+        assert {key: item[key] for key in wanted} == wanted
 
 
 def compare(step: dict[str, Any], chosen: Counter[str]) -> None:

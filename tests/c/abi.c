@@ -87,6 +87,16 @@ static void nulls(void) {
     CHECK(podway_router_hop(NULL, 0, request.peer, NOW, 0, &text) == PODWAY_STATUS_NULL);
     CHECK(podway_router_start_zonal_shift(NULL, view("a"), view("b"), NOW, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_router_cancel_zonal_shift(NULL, view("a"), NOW, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_retry(NULL, 0, &request, &decision, NOW, 0, NULL, &decision) < 0);
+    decision.struct_size = sizeof decision;
+    CHECK(podway_router_retry(NULL, 0, &request, &decision, NOW, 0, NULL, &decision) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_why_unsticky(NULL, 0, &request, NULL, 0, NOW, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_find_target_group(NULL, view("a"), &listener) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_target_groups(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_zone_health(NULL, 0, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_header_names(NULL, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_late_reports(NULL) == 0);
+    CHECK(podway_model_validate(NULL, NOTHING, &text, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_probes_get(NULL, 0, NULL) == PODWAY_STATUS_NULL);
     CHECK(podway_address_parse(view("1.2.3.4:5"), NULL) == PODWAY_STATUS_NULL);
     /* Nothing was written where nothing succeeded. */
@@ -98,6 +108,8 @@ static void nulls(void) {
     CHECK(podway_error_json(NULL).ptr == NULL && podway_error_column(NULL) == 0);
     CHECK(podway_text_view(NULL).ptr == NULL && podway_probes_count(NULL) == 0);
     CHECK(podway_output_location(NULL).ptr == NULL && podway_output_set_cookie(NULL, 0).ptr == NULL);
+    CHECK(podway_output_body(NULL).ptr == NULL && podway_output_content_type(NULL).ptr == NULL);
+    CHECK(podway_output_uri(NULL).ptr == NULL && podway_output_host(NULL).ptr == NULL);
     podway_model_free(NULL);
     podway_router_free(NULL);
     podway_output_free(NULL);
@@ -160,6 +172,88 @@ static podway_request get(const char *target) {
     request.host = view("example.com");
     CHECK(podway_address_parse(view("192.0.2.1:4000"), &request.peer) == PODWAY_STATUS_OK);
     return request;
+}
+
+static void operating(podway_router *router, uint32_t listener, podway_output *output, uint64_t target) {
+    podway_text *text = NULL;
+    podway_request request = get("/x");
+    podway_decision first = {0}, second = {0};
+    podway_str not_utf8 = {(const uint8_t *)"\xff", 1}, null_and_long = {NULL, 5};
+    uint32_t group = 99;
+    first.struct_size = sizeof first;
+    CHECK(podway_router_find_target_group(router, view("nobody"), &group) == PODWAY_STATUS_NOT_FOUND && group == 99);
+    CHECK(podway_router_find_target_group(router, not_utf8, &group) == PODWAY_STATUS_UTF8);
+    CHECK(podway_router_find_target_group(router, view("app"), NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_find_target_group(router, view("app"), &group) == PODWAY_STATUS_OK);
+    CHECK(podway_router_find_target_group(router, view("arn:tg"), &group) == PODWAY_STATUS_OK);
+    CHECK(podway_router_target_groups(router, &text) == PODWAY_STATUS_OK);
+    char told[] = "[{\"id\":0,\"name\":\"app\",\"arn\":\"arn:tg\",\"service\":null}]";
+    told[7] = (char)('0' + group);
+    CHECK(group < 10 && says(podway_text_view(text), told));
+    podway_text_free(text);
+    CHECK(podway_router_zone_health(router, group, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_zone_health(router, 4711, &text) == PODWAY_STATUS_OK && says(podway_text_view(text), "[]"));
+    podway_text_free(text);
+    CHECK(podway_router_zone_health(router, group, &text) == PODWAY_STATUS_OK);
+    const char zone[] = "[{\"zone\":null,\"registered\":";
+    CHECK(podway_text_view(text).len > 100 && memcmp(podway_text_view(text).ptr, zone, sizeof zone - 1) == 0);
+    podway_text_free(text);
+    CHECK(podway_router_header_names(router, &text) == PODWAY_STATUS_OK && says(podway_text_view(text), "[]"));
+    podway_text_free(text);
+    CHECK(podway_router_why_unsticky(router, listener, &request, NULL, 0, NOW, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_why_unsticky(router, listener, NULL, NULL, 0, NOW, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_why_unsticky(router, listener, &request, NULL, 1, NOW, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_why_unsticky(router, listener, &request, &null_and_long, 1, NOW, &text) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_why_unsticky(router, listener, &request, &not_utf8, 1, NOW, &text) == PODWAY_STATUS_UTF8);
+    CHECK(podway_router_why_unsticky(router, listener, &request, NULL, 0, NOW, &text) == PODWAY_STATUS_OK);
+    CHECK(podway_text_view(text).len > 50);
+    podway_text_free(text);
+
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &first) == PODWAY_STATUS_OK);
+    CHECK(first.target == target);
+    CHECK(podway_router_retry(router, listener, &request, &first, NOW, 0, output, &second) ==
+          PODWAY_STATUS_STRUCT_SIZE);
+    second.struct_size = sizeof second;
+    CHECK(podway_router_retry(router, listener, NULL, &first, NOW, 0, output, &second) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_retry(router, listener, &request, NULL, NOW, 0, output, &second) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_retry(router, listener, &request, &first, NOW, 0, NULL, &second) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_retry(router, listener, &request, &first, NOW, 0, output, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_retry(router, listener, &request, &second, NOW, 0, output, &second) ==
+          PODWAY_STATUS_ARGUMENT);
+    CHECK(podway_router_retry(router, listener, &request, &first, NOW, 0, output, &second) ==
+          PODWAY_STATUS_NOT_FOUND);
+    CHECK(second.type == 0);
+    CHECK(podway_router_report(router, &first, PODWAY_OUTCOME_CANCELLED, 0, NOW) == PODWAY_STATUS_OK);
+    CHECK(podway_router_app_cookie(router, &first, &request, NULL, 1, NOW, 0, output) == PODWAY_STATUS_NULL);
+    CHECK(podway_router_app_cookie(router, &first, &request, &null_and_long, 1, NOW, 0, output) ==
+          PODWAY_STATUS_NULL);
+    CHECK(podway_router_app_cookie(router, &first, &request, &not_utf8, 1, NOW, 0, output) == PODWAY_STATUS_OK);
+}
+
+/* What nobody sends: bytes of every kind, a path and header lines of a megabyte. */
+static void hostile(podway_router *router, uint32_t listener, podway_output *output) {
+    enum { HUGE_SIZE = 1 << 20, LINES = 10000 };
+    char *bytes = malloc(HUGE_SIZE);
+    podway_header *headers = malloc(LINES * sizeof *headers);
+    if (bytes == NULL || headers == NULL) exit(2);
+    for (size_t i = 0; i < HUGE_SIZE; i++) bytes[i] = (char)(i * 31);
+    bytes[0] = '/';
+    podway_str huge = {(const uint8_t *)bytes, HUGE_SIZE};
+    for (size_t i = 0; i < LINES; i++) headers[i].name = headers[i].value = huge;
+    podway_request request = get("/");
+    podway_decision decision = {0};
+    decision.struct_size = sizeof decision;
+    request.target = request.host = request.method = huge;
+    request.headers = headers;
+    request.header_count = LINES;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_OK);
+    CHECK(decision.type == PODWAY_TYPE_FORWARD || decision.type == PODWAY_TYPE_ERROR);
+    if (decision.type == PODWAY_TYPE_FORWARD)
+        CHECK(podway_router_report(router, &decision, PODWAY_OUTCOME_CLOSED, 0, NOW) == PODWAY_STATUS_OK);
+    request.header_count = (size_t)-1;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_ARGUMENT);
+    free(headers);
+    free(bytes);
 }
 
 static void routing(void) {
@@ -265,6 +359,12 @@ static void routing(void) {
     podway_text_free(text);
     CHECK(podway_model_diagnostics(model, &text) == PODWAY_STATUS_OK && says(podway_text_view(text), "[]"));
     podway_text_free(text);
+    CHECK(podway_model_validate(model, view("{\"strikt\":1}"), &text, &error) == PODWAY_STATUS_ARGUMENT);
+    podway_error_free(error);
+    CHECK(podway_model_validate(model, NOTHING, NULL, NULL) == PODWAY_STATUS_NULL);
+    CHECK(podway_model_validate(model, NOTHING, &text, NULL) == PODWAY_STATUS_OK);
+    CHECK(podway_text_view(text).len >= 2 && podway_text_view(text).ptr[0] == '[');
+    podway_text_free(text);
     podway_model_free(model);
     request = get("/hello");
     CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &large.decision) == PODWAY_STATUS_OK);
@@ -273,6 +373,8 @@ static void routing(void) {
     podway_text_free(text);
     CHECK(podway_router_events(router, &text) == PODWAY_STATUS_OK);
     podway_text_free(text);
+
+    CHECK(podway_router_late_reports(router) == 1);
 
     /* What an operator asks. */
     request = get("/hello");
@@ -287,6 +389,9 @@ static void routing(void) {
     CHECK(says(podway_error_code(error), "OperationNotPermitted"));
     podway_error_free(error);
     CHECK(podway_router_cancel_zonal_shift(router, view("web"), NOW, NULL) == PODWAY_STATUS_OK);
+
+    operating(router, listener, output, target);
+    hostile(router, listener, output);
 
     /* Probes. */
     podway_probes *probes = podway_probes_new();

@@ -1,13 +1,8 @@
 /*
  * Runs the routing vectors through the C ABI. tests/c.rs turns each vector into lines of words and judges
  * what is printed: one line for each line read.
- *
- * A word is a number, a bare name, `-` for nothing, or `=` and text in which %XX stands for a byte.
  */
-#include <podway.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "words.h"
 
 /*
  * Where the C library lets a program stand in for its allocator, what happens inside decide and report is
@@ -45,7 +40,7 @@ int posix_memalign(void **memory, size_t alignment, size_t size) {
 
 #define COUNTED(call) (inside = 1, counted_calls++, status = (call), inside = 0)
 
-enum { MAX_WORDS = 512, MAX_STEPS = 256, MAX_COOKIES = 8 };
+enum { MAX_STEPS = 256, MAX_COOKIES = 8 };
 
 static struct step {
     podway_decision decision;
@@ -56,127 +51,6 @@ static podway_model *model;
 static podway_router *router;
 static podway_output *output;
 static podway_probes *probes;
-
-static void die(const char *what) {
-    fprintf(stderr, "vectors.c: %s\n", what);
-    exit(2);
-}
-
-static void *must(void *memory) {
-    if (memory == NULL) die("out of memory");
-    return memory;
-}
-
-/* Words */
-
-static char *words[MAX_WORDS];
-static size_t lengths[MAX_WORDS];
-static size_t word_count;
-
-static int hex(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* Splits a line at its blanks and decodes texts in place. */
-static void split(char *line) {
-    word_count = 0;
-    for (char *from = line; *from != '\0';) {
-        size_t length = strcspn(from, " ");
-        char *next = from + length + (from[length] == ' ');
-        from[length] = '\0';
-        if (word_count == MAX_WORDS) die("too many words");
-        if (*from == '=') {
-            char *to = from;
-            for (const char *c = from + 1; *c != '\0'; c++) {
-                if (*c != '%') {
-                    *to++ = *c;
-                } else {
-                    if (hex(c[1]) < 0 || hex(c[2]) < 0) die("a broken escape");
-                    *to++ = (char)(hex(c[1]) * 16 + hex(c[2]));
-                    c += 2;
-                }
-            }
-            length = (size_t)(to - from);
-        }
-        words[word_count] = from;
-        lengths[word_count++] = length;
-        from = next;
-    }
-}
-
-static char *read_line(void) {
-    size_t size = 4096, used = 0;
-    char *line = must(malloc(size));
-    while (fgets(line + used, (int)(size - used), stdin) != NULL) {
-        used += strlen(line + used);
-        if (used > 0 && line[used - 1] == '\n') {
-            line[used - 1] = '\0';
-            return line;
-        }
-        line = must(realloc(line, size *= 2));
-    }
-    free(line);
-    return NULL;
-}
-
-static podway_str text(size_t at) {
-    podway_str view = {NULL, 0};
-    if (at >= word_count) die("too few words");
-    view.ptr = (const uint8_t *)words[at];
-    view.len = lengths[at];
-    return view;
-}
-
-static uint64_t number(size_t at) {
-    if (at >= word_count) die("too few words");
-    return strtoull(words[at], NULL, 10);
-}
-
-static podway_now moment(size_t at) {
-    podway_now now = {number(at), number(at + 1)};
-    return now;
-}
-
-static int is(size_t at, const char *name) {
-    return at < word_count && strcmp(words[at], name) == 0;
-}
-
-/* Answers */
-
-static void say(podway_str view) {
-    if (view.ptr == NULL) {
-        putchar('-');
-        return;
-    }
-    putchar('=');
-    for (size_t i = 0; i < view.len; i++) {
-        int c = view.ptr[i];
-        if (c > ' ' && c < 127 && c != '%') putchar(c);
-        else printf("%%%02X", c);
-    }
-}
-
-static void field(const char *name, podway_str view) {
-    printf(" %s ", name);
-    say(view);
-}
-
-static void text_field(const char *name, podway_text *told) {
-    field(name, podway_text_view(told));
-    podway_text_free(told);
-}
-
-static void failed(podway_status status, podway_error *error) {
-    printf("failed %d", (int)status);
-    field("code", podway_error_code(error));
-    field("json", podway_error_json(error));
-    podway_error_free(error);
-}
-
-static void done(podway_status status, podway_error *error) {
-    if (status == PODWAY_STATUS_OK) printf("ok");
-    else failed(status, error);
-}
 
 /* Commands */
 
@@ -237,39 +111,47 @@ static char *cookie_header(const char *indexes) {
     return header;
 }
 
-/* decide STEP MONO UNIX ENTROPY =LB PORT =METHOD =TARGET HOST|- =PEER COOKIES|- [=NAME =VALUE]... */
-static void decide(void) {
-    static podway_header headers[MAX_WORDS];
-    struct step *at = step(1);
-    podway_request request = {sizeof request, text(7), text(8), {NULL, 0}, headers, 0, {{0}, 0, 0}};
-    if (!is(9, "-")) request.host = text(9);
-    if (podway_address_parse(text(10), &request.peer) != PODWAY_STATUS_OK) die("a broken peer");
-    for (size_t word = 12; word < word_count; word += 2) {
-        headers[request.header_count].name = text(word);
-        headers[request.header_count++].value = text(word + 1);
+/* A request, and the memory that its headers need. */
+struct asked {
+    podway_request request;
+    podway_header headers[MAX_WORDS];
+    char *cookies;
+};
+
+/* [=NAME =VALUE]... from `first` on, and a line for the cookies that the steps in `cookies` set. */
+static void read_headers(struct asked *asked, size_t cookies, size_t first) {
+    podway_header *header = asked->headers;
+    for (size_t word = first; word < word_count; word += 2, header++) {
+        header->name = text(word);
+        header->value = text(word + 1);
     }
-    char *cookies = NULL;
-    if (!is(11, "-")) {
+    if (!is(cookies, "-")) {
         podway_str name = {(const uint8_t *)"cookie", 6};
-        cookies = cookie_header(words[11]);
-        podway_str value = {(const uint8_t *)cookies, strlen(cookies)};
-        headers[request.header_count].name = name;
-        headers[request.header_count++].value = value;
+        asked->cookies = cookie_header(words[cookies]);
+        podway_str value = {(const uint8_t *)asked->cookies, strlen(asked->cookies)};
+        header->name = name;
+        header->value = value;
+        header++;
     }
-    uint32_t listener = 0;
-    podway_status status = podway_router_listener(router, text(5), (uint16_t)number(6), &listener);
-    podway_decision d = {0};
-    d.struct_size = sizeof d;
-    podway_now now = moment(2);
-    uint64_t entropy = number(4);
-    if (status == PODWAY_STATUS_OK)
-        COUNTED(podway_router_decide(router, listener, &request, now, entropy, output, &d));
-    free(cookies);
-    if (status != PODWAY_STATUS_OK) {
-        failed(status, NULL);
-        return;
-    }
-    at->decision = d;
+    asked->request.headers = asked->headers;
+    asked->request.header_count = (size_t)(header - asked->headers);
+}
+
+/* What decide, retry and why begin with: STEP MONO UNIX ENTROPY =LB PORT =METHOD =TARGET HOST|- =PEER COOKIES|-
+ * OTHER [=NAME =VALUE]...; the caller frees the cookies. */
+static podway_status ask(struct asked *asked, uint32_t *listener) {
+    memset(asked, 0, sizeof *asked);
+    asked->request.struct_size = sizeof asked->request;
+    asked->request.method = text(7);
+    asked->request.target = text(8);
+    if (!is(9, "-")) asked->request.host = text(9);
+    if (podway_address_parse(text(10), &asked->request.peer) != PODWAY_STATUS_OK) die("a broken peer");
+    read_headers(asked, 11, 13);
+    return podway_router_listener(router, text(5), (uint16_t)number(6), listener);
+}
+
+/* Keeps what a step set. */
+static size_t keep_cookies(struct step *at) {
     size_t set = 0;
     for (size_t c = 0; c < MAX_COOKIES; c++) {
         podway_str cookie = podway_output_set_cookie(output, c);
@@ -280,7 +162,12 @@ static void decide(void) {
         memcpy(at->cookies[c], cookie.ptr, cookie.len);
         set++;
     }
-    printf("decision set_cookies %zu", set);
+    return set;
+}
+
+static void decided(struct step *at, podway_decision d) {
+    at->decision = d;
+    printf("decision set_cookies %zu", keep_cookies(at));
     if (d.matched == PODWAY_MATCHED_RULE) printf(" priority =%lu", (unsigned long)d.priority);
     if (d.matched == PODWAY_MATCHED_DEFAULT) printf(" priority =default");
     field("type", podway_type_name(d.type));
@@ -303,6 +190,111 @@ static void decide(void) {
     podway_text *described = NULL;
     if (podway_router_describe(router, &d, output, &described) != PODWAY_STATUS_OK) die("describe failed");
     text_field("json", described);
+}
+
+static struct asked asked;
+
+static void decide(void) {
+    uint32_t listener = 0;
+    podway_decision d = {0};
+    d.struct_size = sizeof d;
+    podway_status status = ask(&asked, &listener);
+    podway_now now = moment(2);
+    uint64_t entropy = number(4);
+    if (status == PODWAY_STATUS_OK)
+        COUNTED(podway_router_decide(router, listener, &asked.request, now, entropy, output, &d));
+    free(asked.cookies);
+    if (status == PODWAY_STATUS_OK) decided(step(1), d);
+    else failed(status, NULL);
+}
+
+/* retry as decide; OTHER is the step that failed */
+static void retry(void) {
+    uint32_t listener = 0;
+    podway_decision d = step(12)->decision;
+    podway_status status = ask(&asked, &listener);
+    podway_now now = moment(2);
+    uint64_t entropy = number(4);
+    if (status == PODWAY_STATUS_OK)
+        COUNTED(podway_router_retry(router, listener, &asked.request, &d, now, entropy, output, &d));
+    free(asked.cookies);
+    if (status == PODWAY_STATUS_OK) decided(step(1), d);
+    else if (status == PODWAY_STATUS_NOT_FOUND) printf("none");
+    else failed(status, NULL);
+}
+
+/* app_cookie STEP MONO UNIX ENTROPY DECIDED COOKIES|- COUNT [=NAME]... [=NAME =VALUE]... */
+static void app_cookie(void) {
+    static podway_str names[MAX_WORDS];
+    struct step *at = step(1);
+    size_t count = (size_t)number(7);
+    for (size_t i = 0; i < count; i++) names[i] = text(8 + i);
+    memset(&asked, 0, sizeof asked);
+    asked.request.struct_size = sizeof asked.request;
+    asked.request.peer.family = 4;
+    read_headers(&asked, 6, 8 + count);
+    at->decision = step(5)->decision;
+    podway_now now = moment(2);
+    uint64_t entropy = number(4);
+    podway_status status;
+    COUNTED(podway_router_app_cookie(router, &at->decision, &asked.request, names, count, now, entropy, output));
+    free(asked.cookies);
+    if (status != PODWAY_STATUS_OK) {
+        failed(status, NULL);
+        return;
+    }
+    keep_cookies(at);
+    printf("cookies");
+    for (size_t c = 0; c < MAX_COOKIES && at->cookies[c] != NULL; c++) field("set", podway_output_set_cookie(output, c));
+}
+
+static void list(podway_status status, podway_text *told) {
+    if (status != PODWAY_STATUS_OK) {
+        failed(status, NULL);
+        return;
+    }
+    printf("list");
+    text_field("json", told);
+}
+
+/* why as decide; OTHER are the steps whose cookies came earlier */
+static void why(void) {
+    static podway_str history[MAX_STEPS * MAX_COOKIES];
+    size_t count = 0;
+    uint32_t listener = 0;
+    podway_text *told = NULL;
+    podway_status status = ask(&asked, &listener);
+    for (const char *from = is(12, "-") ? "" : words[12]; *from != '\0'; from += *from == ',') {
+        char *end;
+        unsigned long index = strtoul(from, &end, 10);
+        if (end == from || index >= MAX_STEPS) die("broken step numbers");
+        from = end;
+        for (size_t c = 0; c < MAX_COOKIES && steps[index].cookies[c] != NULL; c++) {
+            history[count].ptr = (const uint8_t *)steps[index].cookies[c];
+            history[count++].len = strlen(steps[index].cookies[c]);
+        }
+    }
+    if (status == PODWAY_STATUS_OK)
+        status = podway_router_why_unsticky(router, listener, &asked.request, history, count, moment(2), &told);
+    free(asked.cookies);
+    list(status, told);
+}
+
+/* zones =GROUP */
+static void zones(void) {
+    uint32_t group = 0;
+    podway_text *told = NULL;
+    podway_status status = podway_router_find_target_group(router, text(1), &group);
+    if (status == PODWAY_STATUS_OK) status = podway_router_zone_health(router, group, &told);
+    list(status, told);
+}
+
+/* shift =LB ZONE|- MONO UNIX */
+static void shift(void) {
+    podway_error *error = NULL;
+    podway_status status = is(2, "-") ? podway_router_cancel_zonal_shift(router, text(1), moment(3), &error)
+                                      : podway_router_start_zonal_shift(router, text(1), text(2), moment(3), &error);
+    done(status, error);
 }
 
 /* report STEP OUTCOME STATUS MONO UNIX */
@@ -450,6 +442,16 @@ static void command(void) {
         new_router();
     } else if (is(0, "decide")) {
         decide();
+    } else if (is(0, "retry")) {
+        retry();
+    } else if (is(0, "app_cookie")) {
+        app_cookie();
+    } else if (is(0, "why")) {
+        why();
+    } else if (is(0, "zones")) {
+        zones();
+    } else if (is(0, "shift")) {
+        shift();
     } else if (is(0, "report")) {
         report();
     } else if (is(0, "settle")) {

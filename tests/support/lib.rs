@@ -1,139 +1,20 @@
-//! The routing vectors and how Rust runs them. The format is told in `vectors/README.md`; unknown fields
-//! are refused, so that no language can pass by not reading an expectation.
+//! The routing vectors and how Rust runs them. The format is told in `vectors/README.md`.
 
+mod format;
 pub mod naive;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use podway::model::{Model, TargetHealth, TargetHealthState};
+use podway::model::{Model, TargetHealth};
 use podway::{
-    Decision, Error, KeyRing, Now, Options, Outcome, Output, ProbeResult, Request, Router, Stickiness,
-    TargetInfo, Verdict,
+    Decision, Error, KeyRing, Now, Options, Outcome, Output, ProbeResult, Request, Router, TargetInfo,
 };
-use serde::Deserialize;
+use serde::Serialize;
 use serde_json::Value;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[allow(dead_code)] // for people
-    about: String,
-    #[serde(default)]
-    #[allow(dead_code)] // for people
-    source: String,
-    cases: Vec<Case>,
-}
-
-/// One case of a vector file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    /// The name of the file it stands in.
-    #[serde(skip)]
-    pub file: String,
-    /// For example `TV-009`.
-    pub id: String,
-    #[serde(default)]
-    #[allow(dead_code)] // for people
-    about: String,
-    #[serde(default)]
-    #[allow(dead_code)] // for people
-    source: String,
-    #[serde(default)]
-    options: Options,
-    model: Option<Value>,
-    manifests: Option<String>,
-    #[serde(default)]
-    rejects: Vec<String>,
-    #[serde(default)]
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-enum Step {
-    Decide(Box<Decide>),
-    Health { target_group: String, target: String, state: TargetHealthState },
-    Probe { target_group: String, target: String, result: Value, expect: Option<TargetHealth2> },
-    Advance { ms: u64 },
-    Report { step: usize, outcome: String, status: Option<u16> },
-    Reload { model: Value },
-    Target { target_group: String, target: String, expect: Option<BTreeMap<String, Value>> },
-    Probes { ms: u64, expect: Vec<ExpectedProbe> },
-    Hop(Box<HopStep>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Decide {
-    load_balancer: String,
-    port: u16,
-    request: RequestJson,
-    #[serde(default)]
-    entropy: u64,
-    #[serde(default = "one")]
-    repeat: u64,
-    #[serde(default)]
-    cookies_from: Vec<usize>,
-    #[serde(default)]
-    expect: BTreeMap<String, Value>,
-    counts: Option<BTreeMap<String, u64>>,
-    #[serde(default)]
-    within: f64,
-    /// How each decision is reported at once: by target, `*` for the others.
-    #[serde(default)]
-    report: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HopStep {
-    target_group: String,
-    target: String,
-    client: IpAddr,
-    #[serde(default)]
-    entropy: u64,
-    #[serde(default = "one")]
-    repeat: u64,
-    #[serde(default)]
-    expect: BTreeMap<String, Value>,
-    counts: Option<BTreeMap<String, u64>>,
-    #[serde(default)]
-    within: f64,
-}
-
-#[derive(Deserialize, PartialEq, Debug)]
-#[serde(deny_unknown_fields)]
-struct ExpectedProbe {
-    address: String,
-    host: String,
-    path: String,
-}
-
-const fn one() -> u64 {
-    1
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RequestJson {
-    method: String,
-    target: String,
-    host: Option<String>,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    peer: SocketAddr,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TargetHealth2 {
-    state: TargetHealthState,
-    reason: Option<String>,
-    description: Option<String>,
-}
+pub use self::format::Case;
+use self::format::{AppCookie, Decide, ExpectedProbe, File, HopStep, RequestJson, Retry, Step, Why};
 
 /// The folder of the vectors.
 pub fn vectors() -> PathBuf {
@@ -267,7 +148,7 @@ impl Run {
                 self.router.poll(self.now, &mut Vec::new());
             }
             Step::Report { step, outcome, status } => {
-                let (decision, _) = self.done.get(*step).and_then(Clone::clone).ok_or("no such decision")?;
+                let decision = self.decision(*step)?;
                 let outcome = Outcome::from_name(outcome, status.unwrap_or(200)).ok_or("unknown outcome")?;
                 observer.around(|| self.router.report(&decision, outcome, self.now));
             }
@@ -292,6 +173,20 @@ impl Run {
                 }
             }
             Step::Hop(hop) => self.hop(hop)?,
+            Step::AppCookie(step) => done = Some(self.app_cookie(step, observer)?),
+            Step::Retry(step) => done = self.retry(step, observer)?,
+            Step::WhyUnsticky(step) => self.why_unsticky(step)?,
+            Step::ZoneHealth { target_group, expect } => {
+                let group = self.router.find_target_group(target_group).ok_or("no such group")?;
+                fits_all(expect, &self.router.zone_health(group))?;
+            }
+            Step::ZonalShift { load_balancer, zone } => {
+                let shifted = match zone {
+                    Some(zone) => self.router.start_zonal_shift(load_balancer, zone, self.now),
+                    None => self.router.cancel_zonal_shift(load_balancer, self.now),
+                };
+                shifted.map_err(|e| e.to_string())?;
+            }
         }
         self.done.push(done);
         Ok(())
@@ -301,11 +196,7 @@ impl Run {
         let Some(expect) = expect else {
             return self.target(group, target).map_or(Ok(()), |t| Err(format!("{t:?} is still there")));
         };
-        let told = serde_json::to_value(self.target(group, target)?).map_err(|e| e.to_string())?;
-        match expect.iter().find(|(key, value)| told.get(key) != Some(value)) {
-            None => Ok(()),
-            Some((key, value)) => Err(format!("{key}: expected {value}, got {told}")),
-        }
+        fits(expect, &self.target(group, target)?).map(|_| ())
     }
 
     fn hop(&self, step: &HopStep) -> Result<(), String> {
@@ -313,10 +204,7 @@ impl Run {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for i in 0..step.repeat {
             let hop = self.router.hop(id, step.client, self.now, step.entropy.wrapping_add(i));
-            let told = serde_json::to_value(hop.ok_or("no NodePort")?).map_err(|e| e.to_string())?;
-            if let Some((key, value)) = step.expect.iter().find(|(key, value)| told.get(key) != Some(value)) {
-                return Err(format!("{key}: expected {value}, got {told}"));
-            }
+            let told = fits(&step.expect, &hop.ok_or("no NodePort")?)?;
             *counts.entry(told["pod"].as_str().unwrap_or("-").to_owned()).or_default() += 1;
         }
         match &step.counts {
@@ -333,30 +221,85 @@ impl Run {
             .ok_or_else(|| format!("no target {target} in {group}"))
     }
 
+    /// What a client sends back that got the cookies of these steps.
+    fn cookies(&self, from: &[usize]) -> Option<String> {
+        let sent = from.iter().filter_map(|i| self.done.get(*i).and_then(Option::as_ref));
+        let pairs: Vec<&str> =
+            sent.flat_map(|(_, cookies)| cookies).filter_map(|c| c.split(';').next()).collect();
+        (!from.is_empty()).then(|| pairs.join("; "))
+    }
+
+    /// A decision with the cookies that it set.
+    fn settled(&self, decision: Decision) -> (Decision, Vec<String>) {
+        (decision, self.output.set_cookies().map(str::to_owned).collect())
+    }
+
+    fn decision(&self, step: usize) -> Result<Decision, String> {
+        let done = self.done.get(step).and_then(Option::as_ref);
+        done.map(|(decision, _)| *decision).ok_or_else(|| "no such decision".to_owned())
+    }
+
+    fn app_cookie(
+        &mut self,
+        step: &AppCookie,
+        observer: &mut impl Observer,
+    ) -> Result<(Decision, Vec<String>), String> {
+        let decision = self.decision(step.step)?;
+        let cookie = self.cookies(&step.cookies_from);
+        let headers = headers(&step.headers, cookie.as_deref());
+        let request = Request::new("", "", ([0, 0, 0, 0], 0).into()).headers(&headers);
+        let sets = |name: &str| step.sets.iter().any(|set| set == name);
+        let (router, now, output) = (&self.router, self.now, &mut self.output);
+        observer.around(|| router.app_cookie(&decision, &request, sets, now, step.entropy, output));
+        let added: Vec<String> = self.output.set_cookies().map(shown).collect();
+        if added != step.expect {
+            return Err(format!("expected {:?}, got {added:?}", step.expect));
+        }
+        Ok(self.settled(decision))
+    }
+
+    fn retry(
+        &mut self,
+        step: &Retry,
+        observer: &mut impl Observer,
+    ) -> Result<Option<(Decision, Vec<String>)>, String> {
+        let failed = self.decision(step.failed)?;
+        let listener = self.router.listener(&step.load_balancer, step.port).ok_or("no such listener")?;
+        let cookie = self.cookies(&step.cookies_from);
+        let headers = headers(&step.request.headers, cookie.as_deref());
+        let request = request(&step.request, &headers);
+        let (router, now, output) = (&self.router, self.now, &mut self.output);
+        let decision =
+            observer.around(|| router.retry(listener, &request, &failed, now, step.entropy, output));
+        match (decision, &step.expect) {
+            (None, None) => Ok(None),
+            (Some(decision), Some(expect)) => {
+                agrees(expect, &describe(&self.router, &decision, &self.output))?;
+                Ok(Some(self.settled(decision)))
+            }
+            (decision, _) => Err(format!("decided {decision:?}")),
+        }
+    }
+
+    fn why_unsticky(&self, step: &Why) -> Result<(), String> {
+        let listener = self.router.listener(&step.load_balancer, step.port).ok_or("no such listener")?;
+        let cookie = self.cookies(&step.cookies_from);
+        let headers = headers(&step.request.headers, cookie.as_deref());
+        let request = request(&step.request, &headers);
+        let sent = step.history_from.iter().filter_map(|i| self.done.get(*i).and_then(Option::as_ref));
+        let history: Vec<&str> = sent.flat_map(|(_, cookies)| cookies).map(String::as_str).collect();
+        fits_all(&step.expect, &self.router.why_unsticky(listener, &request, &history, self.now))
+    }
+
     fn decide(
         &mut self,
         step: &Decide,
         observer: &mut impl Observer,
     ) -> Result<Option<(Decision, Vec<String>)>, String> {
         let listener = self.router.listener(&step.load_balancer, step.port).ok_or("no such listener")?;
-        let cookie: Vec<&str> = step
-            .cookies_from
-            .iter()
-            .filter_map(|i| self.done.get(*i).and_then(Option::as_ref))
-            .flat_map(|(_, cookies)| cookies)
-            .filter_map(|c| c.split(';').next())
-            .collect();
-        let cookie = cookie.join("; ");
-        let mut headers: Vec<(&str, &str)> =
-            step.request.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        if !step.cookies_from.is_empty() {
-            headers.push(("cookie", &cookie));
-        }
-        let mut request =
-            Request::new(&step.request.method, &step.request.target, step.request.peer).headers(&headers);
-        if let Some(host) = &step.request.host {
-            request = request.host(host);
-        }
+        let cookie = self.cookies(&step.cookies_from);
+        let headers = headers(&step.request.headers, cookie.as_deref());
+        let request = request(&step.request, &headers);
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let mut last = None;
         for i in 0..step.repeat {
@@ -364,12 +307,7 @@ impl Run {
             let decision = observer
                 .around(|| router.decide(listener, &request, now, step.entropy.wrapping_add(i), output));
             let said = describe(&self.router, &decision, &self.output);
-            for (key, expected) in &step.expect {
-                let actual = said.get(key.as_str()).ok_or_else(|| format!("unknown expectation `{key}`"))?;
-                if actual != expected {
-                    return Err(format!("{key}: expected {expected}, got {actual} (all: {said:?})"));
-                }
-            }
+            agrees(&step.expect, &said)?;
             let chosen = said.get("target").and_then(Value::as_str).unwrap_or("-");
             *counts.entry(chosen.to_owned()).or_default() += 1;
             match step.report.get(chosen).or_else(|| step.report.get("*")) {
@@ -384,13 +322,63 @@ impl Run {
                 }
                 None => {}
             }
-            last = Some((decision, self.output.set_cookies().map(str::to_owned).collect()));
+            last = Some(self.settled(decision));
         }
         if let Some(expected) = &step.counts {
             compare(expected, &counts, step.within * step.repeat as f64)?;
         }
         Ok(last)
     }
+}
+
+/// The headers of a request, with one more for what the client was given.
+fn headers<'a>(given: &'a [(String, String)], cookie: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let given = given.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+    given.chain(cookie.map(|cookie| ("cookie", cookie))).collect()
+}
+
+fn request<'a>(given: &'a RequestJson, headers: &'a [(&'a str, &'a str)]) -> Request<'a> {
+    let request = Request::new(&given.method, &given.target, given.peer).headers(headers);
+    match &given.host {
+        Some(host) => request.host(host),
+        None => request,
+    }
+}
+
+/// A cookie by `name=value`, with `*` for a value that is sealed.
+fn shown(set_cookie: &str) -> String {
+    let (name, value) =
+        set_cookie.split(';').next().and_then(|pair| pair.split_once('=')).unwrap_or_default();
+    if value == "_remove_" { format!("{name}={value}") } else { format!("{name}=*") }
+}
+
+/// Whether what is told has the expected fields; gives back all of it.
+fn fits(expect: &BTreeMap<String, Value>, told: &impl Serialize) -> Result<Value, String> {
+    let told = serde_json::to_value(told).map_err(|e| e.to_string())?;
+    match expect.iter().find(|(key, value)| told.get(key) != Some(value)) {
+        None => Ok(told),
+        Some((key, value)) => Err(format!("{key}: expected {value}, got {told}")),
+    }
+}
+
+/// The same for a list.
+fn fits_all(expect: &[BTreeMap<String, Value>], told: &[impl Serialize]) -> Result<(), String> {
+    if expect.len() != told.len() {
+        let told = serde_json::to_string(told).map_err(|e| e.to_string())?;
+        return Err(format!("expected {} of them, got {told}", expect.len()));
+    }
+    expect.iter().zip(told).try_for_each(|(expect, told)| fits(expect, told).map(|_| ()))
+}
+
+/// Whether a decision in words is the expected one.
+fn agrees(expect: &BTreeMap<String, Value>, said: &BTreeMap<&'static str, Value>) -> Result<(), String> {
+    for (key, expected) in expect {
+        let actual = said.get(key.as_str()).ok_or_else(|| format!("unknown expectation `{key}`"))?;
+        if actual != expected {
+            return Err(format!("{key}: expected {expected}, got {actual} (all: {said:?})"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether each was chosen as often as expected.
@@ -414,56 +402,24 @@ fn compare(
 
 /// A decision in the words of the vectors.
 fn describe(router: &Router, decision: &Decision, output: &Output) -> BTreeMap<&'static str, Value> {
+    let d = router.describe(decision, output);
     let text = |t: Option<&str>| t.map_or(Value::Null, Value::from);
-    let mut said: BTreeMap<&'static str, Value> = [
-        ("priority", decision.priority.map_or(Value::Null, |p| p.to_string().into())),
-        ("authenticate", decision.authenticate.map_or(Value::Null, |a| a.as_str().into())),
-        ("location", text(output.location())),
-        ("content_type", text(output.content_type())),
-        ("uri", text(output.uri())),
-        ("host", text(output.host())),
-        ("body", output.body().map_or(Value::Null, |b| String::from_utf8_lossy(b).into())),
-        ("set_cookies", output.set_cookies().count().into()),
-        ("target_group", Value::Null),
-        ("target", Value::Null),
-        ("fail_open", Value::Null),
-        ("stickiness", Value::Null),
-        ("status", Value::Null),
-        ("reason", Value::Null),
+    [
+        ("type", d.kind.into()),
+        ("priority", d.priority.map_or(Value::Null, |p| p.to_string().into())),
+        ("status", d.status.map_or(Value::Null, Value::from)),
+        ("reason", text(d.reason)),
+        ("authenticate", text(d.authenticate)),
+        ("target_group", text(d.target_group.as_deref())),
+        ("target", text(d.target.as_deref())),
+        ("fail_open", d.fail_open.map_or(Value::Null, Value::from)),
+        ("stickiness", text(d.stickiness)),
+        ("location", text(d.location)),
+        ("content_type", text(d.content_type)),
+        ("body", d.body.map_or(Value::Null, |b| String::from_utf8_lossy(b).into())),
+        ("uri", text(d.uri)),
+        ("host", text(d.host)),
+        ("set_cookies", d.set_cookies.len().into()),
     ]
-    .into();
-    let kind = match decision.verdict {
-        Verdict::Forward(forward) => {
-            let target = router.target(forward.target).map(|t| format!("{}:{}", t.target, t.port));
-            said.insert("target", target.map_or(Value::Null, Value::from));
-            said.insert("target_group", router.group(forward.group).map_or(Value::Null, |g| g.name.into()));
-            said.insert("fail_open", forward.fail_open.into());
-            said.insert(
-                "stickiness",
-                match forward.stickiness {
-                    Stickiness::Off => "off",
-                    Stickiness::New => "new",
-                    Stickiness::Kept => "kept",
-                    Stickiness::Broken(why) => why.as_str(),
-                }
-                .into(),
-            );
-            "forward"
-        }
-        Verdict::Redirect { status } => {
-            said.insert("status", status.into());
-            "redirect"
-        }
-        Verdict::FixedResponse { status } => {
-            said.insert("status", status.into());
-            "fixed-response"
-        }
-        Verdict::Error { status, reason } => {
-            said.insert("status", status.into());
-            said.insert("reason", reason.as_str().into());
-            "error"
-        }
-    };
-    said.insert("type", kind.into());
-    said
+    .into()
 }

@@ -18,6 +18,7 @@ mod operate;
 mod poll;
 mod router;
 mod status;
+mod tell;
 mod view;
 
 pub use decision::*;
@@ -27,4 +28,5 @@ pub use operate::*;
 pub use poll::*;
 pub use router::*;
 pub use status::*;
+pub use tell::*;
 pub use view::*;

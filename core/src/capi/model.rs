@@ -8,6 +8,7 @@ use crate::error::Diagnostic;
 use crate::local::LocalCluster;
 use crate::manifest::{self, Settings, Source};
 use crate::model::Model;
+use crate::options::Options;
 
 /// Load balancers with their rules, target groups and targets. Immutable.
 pub struct podway_model {
@@ -155,6 +156,34 @@ pub unsafe extern "C" fn podway_model_diagnostics(
         unsafe { podway_text::give(json, out) };
         Ok(())
     })
+}
+
+/// Writes everything that the ELBv2 API would refuse in the model, and warnings about what its documentation
+/// is of two minds about: a JSON array as of podway_model_diagnostics. `options` is a JSON object as for
+/// podway_router_new, or empty. On success `*out` is a text for podway_text_free; on failure `*error`, where
+/// `error` is not NULL, is one for podway_error_free.
+///
+/// The model may be used from many threads at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn podway_model_validate(
+    model: *const podway_model,
+    options: podway_str,
+    out: *mut *mut podway_text,
+    error: *mut *mut podway_error,
+) -> podway_status {
+    // SAFETY: `error` is NULL or can be written, says the caller; the rest is said below.
+    unsafe {
+        explained(error, || {
+            // SAFETY: NULL or a live handle, and a view that is valid for this call, says the caller.
+            let (model, options) = (model.as_ref().ok_or(podway_status::Null)?, options.text()?);
+            writable(out)?;
+            let options = if options.is_empty() { Options::default() } else { Options::from_json(options)? };
+            let found = serde_json::to_string(&model.model.validate(&options));
+            // SAFETY: `out` can be written, says the caller.
+            podway_text::give(found.map_err(|_| podway_status::Internal)?, out);
+            Ok(())
+        })
+    }
 }
 
 /// Frees a model. NULL is fine. No other call may use the model meanwhile or afterwards; routers made of

@@ -1,12 +1,12 @@
-//! What somebody asks who operates a load balancer: why a request goes where it goes, and to stay away
-//! from a zone.
+//! What somebody asks who operates a load balancer: why a request goes where it goes, why a client did not
+//! stay where it was, and to stay away from a zone.
 
 use super::decision::podway_output;
 use super::error::podway_error;
 use super::guard::explained;
-use super::router::{alive, podway_now, podway_router, told};
+use super::router::{alive, json, podway_now, podway_router, told};
 use super::status::podway_status;
-use super::view::{View, podway_request, podway_str, podway_text};
+use super::view::{View, array, podway_request, podway_str, podway_text};
 use crate::decision::ListenerId;
 
 /// Decides as podway_router_decide does and writes why: a JSON object of {Decision, Request, Rules,
@@ -33,6 +33,33 @@ pub unsafe extern "C" fn podway_router_explain(
             let view = View::new(request)?;
             let why = r.explain(ListenerId::from_u32(listener), &view, now.into(), entropy, output);
             Ok(why.to_json(r, output))
+        })
+    }
+}
+
+/// Writes what keeps this request from the target that the client had before: a JSON array of {cookie,
+/// reason, text}, empty where the cookies hold. `history` are values of Set-Cookie headers that the client
+/// got earlier, oldest first: with them it is told apart whether a cookie was never set or did not come back.
+/// Changes nothing. On success `*out` is a text for podway_text_free.
+///
+/// The router may be used from many threads at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn podway_router_why_unsticky(
+    router: *const podway_router,
+    listener: u32,
+    request: *const podway_request,
+    history: *const podway_str,
+    history_count: usize,
+    now: podway_now,
+    out: *mut *mut podway_text,
+) -> podway_status {
+    // SAFETY: as the caller says.
+    unsafe {
+        told(router, out, |r| {
+            // SAFETY: NULL or as large as its `struct_size`, and `history_count` views, all valid for this call.
+            let (view, history) = (View::new(request)?, array(history, history_count)?);
+            let history = history.iter().map(|v| v.text()).collect::<Result<Vec<_>, _>>()?;
+            json(&r.why_unsticky(ListenerId::from_u32(listener), &view, &history, now.into()))
         })
     }
 }

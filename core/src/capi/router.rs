@@ -4,14 +4,14 @@ use std::ptr;
 
 use serde::Serialize;
 
-use super::decision::{outcome, podway_address, podway_decision, podway_output};
+use super::decision::{outcome, podway_decision, podway_output};
 use super::error::podway_error;
 use super::guard::{Failure, explained, guard, quiet};
 use super::model::{podway_model, writable};
 use super::status::podway_status;
 use super::view::{View, array, check_size, copied, podway_request, podway_str, podway_text};
 use crate::KeyRing;
-use crate::decision::{GroupId, ListenerId, TargetId};
+use crate::decision::{Decision, ListenerId, TargetId};
 use crate::model::{TargetHealth, TargetHealthState};
 use crate::options::Options;
 use crate::router::Router;
@@ -130,12 +130,46 @@ pub unsafe extern "C" fn podway_router_decide(
         let view = unsafe { View::new(request)? };
         let decided =
             router.decide(ListenerId::from_u32(listener), &view, now.into(), entropy, &mut output.output);
-        let mut plain = podway_decision::of(&decided);
-        // SAFETY: checked above: not NULL and large enough. The caller's own size is kept.
-        unsafe {
-            plain.struct_size = ptr::addr_of!((*decision).struct_size).read();
-            decision.write(plain);
-        }
+        // SAFETY: checked above: not NULL and large enough.
+        unsafe { write(decision, &decided) };
+        Ok(())
+    })
+}
+
+/// Decides anew about a request whose connection to the chosen target failed before anything was sent:
+/// another target of the same group. PODWAY_STATUS_NOT_FOUND, and nothing is written, without the option
+/// `retry`, for methods that are not idempotent, and where there is no other target: then the failure stands.
+///
+/// `failed` is the decision, reported before with PODWAY_OUTCOME_CONNECT_FAILED; it may be the same struct as
+/// `decision`. The new decision owes a report of its own. Ask once for a request. Allocates nothing, takes no
+/// lock.
+///
+/// The router may be used from many threads at once; `output` and `decision` belong to one call at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn podway_router_retry(
+    router: *const podway_router,
+    listener: u32,
+    request: *const podway_request,
+    failed: *const podway_decision,
+    now: podway_now,
+    entropy: u64,
+    output: *mut podway_output,
+    decision: *mut podway_decision,
+) -> podway_status {
+    guard(|| {
+        // SAFETY: NULL or live handles, `output` not used elsewhere meanwhile; NULL or as large as its
+        // `struct_size`, says the caller.
+        let (router, output, plain) = unsafe {
+            check_size(decision.cast_const())?;
+            (alive(router)?, output.as_mut().ok_or(podway_status::Null)?, copied(failed)?)
+        };
+        let failed = plain.get().ok_or(podway_status::Argument)?;
+        // SAFETY: NULL or as large as its `struct_size`, with views that are valid for this call.
+        let view = unsafe { View::new(request)? };
+        let listener = ListenerId::from_u32(listener);
+        let retried = router.retry(listener, &view, &failed, now.into(), entropy, &mut output.output);
+        // SAFETY: checked above: not NULL and large enough.
+        unsafe { write(decision, &retried.ok_or(podway_status::NotFound)?) };
         Ok(())
     })
 }
@@ -201,7 +235,7 @@ pub unsafe extern "C" fn podway_router_set_cookie_keys(
             // SAFETY: NULL or a live handle, and `key_count` views that are valid for this call.
             let (router, views) = (alive(router)?, array(keys, key_count)?);
             let keys = views.iter().map(|v| v.bytes()).collect::<Result<Vec<_>, _>>()?;
-            router.set_keys(KeyRing::from_secrets(&keys)?);
+            router.set_cookie_keys(KeyRing::from_secrets(&keys)?);
             Ok(())
         })
     }
@@ -267,27 +301,6 @@ pub unsafe extern "C" fn podway_router_authentication(
     }
 }
 
-/// Finds a target by its group's name and its own id:port. The id holds while the target is registered.
-///
-/// The router may be used from many threads at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_find_target(
-    router: *const podway_router,
-    target_group: podway_str,
-    target: podway_str,
-    id: *mut u64,
-) -> podway_status {
-    guard(|| {
-        // SAFETY: NULL or a live handle, and views that are valid for this call, says the caller.
-        let (router, group, name) = unsafe { (alive(router)?, target_group.text()?, target.text()?) };
-        writable(id)?;
-        let found = router.find_target(group, name).ok_or(podway_status::NotFound)?;
-        // SAFETY: `id` can be written, says the caller.
-        unsafe { id.write(found.as_u64()) };
-        Ok(())
-    })
-}
-
 /// Sets a target's health by hand. `state` is AWS's word: initial, healthy, unhealthy, unused, draining,
 /// unavailable. On failure `*error`, where `error` is not NULL, is one for podway_error_free.
 ///
@@ -314,130 +327,26 @@ pub unsafe extern "C" fn podway_router_set_target_health(
     }
 }
 
-/// Writes the name of a target group. On success `*out` is a text for podway_text_free.
-///
-/// The router may be used from many threads at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_target_group_name(
-    router: *const podway_router,
-    target_group: u32,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe {
-        told(router, out, |r| {
-            Ok(r.group(GroupId::from_u32(target_group)).ok_or(podway_status::NotFound)?.name)
-        })
-    }
-}
-
-/// Writes the id:port of a target. On success `*out` is a text for podway_text_free.
-///
-/// The router may be used from many threads at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_target_name(
-    router: *const podway_router,
-    target: u64,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe {
-        told(router, out, |r| Ok(r.target(TargetId::from_u64(target)).ok_or(podway_status::NotFound)?.name()))
-    }
-}
-
-/// Writes a decision as JSON, with names; fields that do not belong to its type are left out. `output` is
-/// the one it was made with. On success `*out` is a text for podway_text_free.
-///
-/// The router may be used from many threads at once; `output` only while no decision is made with it.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_describe(
-    router: *const podway_router,
-    decision: *const podway_decision,
-    output: *const podway_output,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe {
-        told(router, out, |r| {
-            // SAFETY: NULL or as large as its `struct_size`; NULL or a live handle, says the caller.
-            let (plain, output) = (copied(decision)?, output.as_ref().ok_or(podway_status::Null)?);
-            json(&r.describe(&plain.get().ok_or(podway_status::Argument)?, &output.output))
-        })
-    }
-}
-
-/// Writes all listeners: a JSON array of {id, load_balancer, port, protocol}. On success `*out` is a text
-/// for podway_text_free.
-///
-/// The router may be used from many threads at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_listeners(
-    router: *const podway_router,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe { told(router, out, |r| json(&r.listeners())) }
-}
-
-/// Writes what the node that is this target does with a new connection from `client`, the load balancer's
-/// own address (target type instance): JSON with `outcome` (forwarded, refused, dropped), `pod`, `address`,
-/// `from_node`, `node`, `health_check_status`, `local_endpoints`. PODWAY_STATUS_NOT_FOUND where the target is
-/// no node with a NodePort. On success `*out` is a text for podway_text_free.
-///
-/// The router may be used from many threads at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_hop(
-    router: *const podway_router,
-    target: u64,
-    client: podway_address,
-    now: podway_now,
-    entropy: u64,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe {
-        told(router, out, |r| {
-            let client = client.get().ok_or(podway_status::Argument)?.ip();
-            let hop = r.hop(TargetId::from_u64(target), client, now.into(), entropy);
-            json(&hop.ok_or(podway_status::NotFound)?)
-        })
-    }
-}
-
-/// Writes all targets, draining ones included: a JSON array of {id, target_group, target, address, zone,
-/// state, reason, description, in_flight}; `id` is text. On success `*out` is a text for podway_text_free.
-///
-/// The router may be used from many threads at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_targets(
-    router: *const podway_router,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe { told(router, out, |r| json(&r.targets())) }
-}
-
-/// Writes the changes of health since the last call, oldest first: a JSON array of {target_id,
-/// target_group, target, from, to, reason, description, at_ms}; `to` is null when the target is gone. On
-/// success `*out` is a text for podway_text_free.
-///
-/// The router may be used from many threads at once; each event is told to one of them.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn podway_router_events(
-    router: *const podway_router,
-    out: *mut *mut podway_text,
-) -> podway_status {
-    // SAFETY: as the caller says.
-    unsafe { told(router, out, |r| json(&r.events())) }
-}
-
 /// # Safety
 /// `router` is NULL or a live handle during `'a`.
 #[inline]
 pub(super) unsafe fn alive<'a>(router: *const podway_router) -> Result<&'a Router, podway_status> {
     // SAFETY: the caller's word.
     unsafe { router.as_ref() }.map(|r| &r.router).ok_or(podway_status::Null)
+}
+
+/// Writes a decision; the caller's own size is kept.
+///
+/// # Safety
+/// `to` is valid for writing, and its `struct_size` was checked.
+#[inline]
+unsafe fn write(to: *mut podway_decision, decision: &Decision) {
+    let mut plain = podway_decision::of(decision);
+    // SAFETY: the caller's word.
+    unsafe {
+        plain.struct_size = ptr::addr_of!((*to).struct_size).read();
+        to.write(plain);
+    }
 }
 
 /// # Safety
@@ -458,6 +367,6 @@ pub(super) unsafe fn told(
     })
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String, podway_status> {
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, podway_status> {
     serde_json::to_string(value).map_err(|_| podway_status::Internal)
 }

@@ -2,8 +2,13 @@
 
 use super::view::podway_str;
 
-/// The number of this ABI. It grows when a function or a struct changes in a way that a compiled program
-/// would notice.
+/// The number of this ABI, which is also in the shared library's name. A program runs with every library of
+/// the number it was compiled for that is not older than its header.
+///
+/// It rises when a compiled program would notice a change: a function goes away or changes its parameters or
+/// what it promises, a struct changes at all (also where it grows: a shorter struct_size is refused), a
+/// constant changes its value. It stays for new functions, for new constants, also where a call may give
+/// them back, and for new keys in JSON.
 pub const PODWAY_ABI_VERSION: u32 = 1;
 
 /// How a call ended: zero is success, failures are negative.

@@ -7,6 +7,7 @@ use super::{Cold, Router, Snapshot};
 use crate::decision::{Decision, GroupId, ListenerId, TargetId};
 use crate::model::{Action, Protocol, ProtocolVersion, TargetHealth};
 use crate::state::{FULL, Slot};
+use crate::table::GroupEntry;
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,12 +149,22 @@ impl Router {
         let snapshot = self.snapshot.load();
         let place = snapshot.group_place(group)?;
         let entry = snapshot.table.groups.get(place)?;
-        Some(GroupInfo {
-            id: group,
-            name: entry.name.clone(),
-            arn: entry.arn.clone(),
-            service: entry.service.as_ref().map(ToString::to_string),
-        })
+        Some(GroupInfo::new(group, entry))
+    }
+
+    /// All target groups, in the order of the model.
+    pub fn target_groups(&self) -> Vec<GroupInfo> {
+        let snapshot = self.snapshot.load();
+        let ids = snapshot.group_ids.iter().zip(&snapshot.table.groups);
+        ids.map(|(id, entry)| GroupInfo::new(*id, entry)).collect()
+    }
+
+    /// The target group of this name or ARN. The id holds for the router's life: while the group is gone,
+    /// nothing is known of it.
+    pub fn find_target_group(&self, name: &str) -> Option<GroupId> {
+        let snapshot = self.snapshot.load();
+        let place = snapshot.table.groups.iter().position(|g| g.name == name || g.arn == name)?;
+        snapshot.group_ids.get(place).copied()
     }
 
     /// All targets, in the order of the model, and after them those that are draining.
@@ -187,6 +198,17 @@ impl Router {
         let mut rules = listener.rules.iter().chain([&listener.default]);
         let rule = rules.find(|r| Some(r.priority) == decision.priority)?;
         rule.authenticate.as_ref().map(|(_, action)| Action::clone(action))
+    }
+}
+
+impl GroupInfo {
+    fn new(id: GroupId, entry: &GroupEntry) -> Self {
+        GroupInfo {
+            id,
+            name: entry.name.clone(),
+            arn: entry.arn.clone(),
+            service: entry.service.as_ref().map(ToString::to_string),
+        }
     }
 }
 

@@ -167,7 +167,7 @@ impl Router {
 
     /// Replaces the cookie keys. Cookies sealed with a key that is not in the ring are not honoured any
     /// more; keep the previous ones in it for as long as a session may last.
-    pub fn set_keys(&self, keys: KeyRing) {
+    pub fn set_cookie_keys(&self, keys: KeyRing) {
         let mut cold = self.cold(); // so that a reload at the same time does not bring the old keys back
         let mut snapshot = Snapshot::clone(&self.snapshot.load());
         snapshot.keys = Arc::new(keys);

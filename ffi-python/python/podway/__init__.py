@@ -22,7 +22,16 @@ from podway.errors import (
     PodwayError,
 )
 from podway.model import Model, load
-from podway.router import Forwarding, HealthEvent, Listener, Router, Target
+from podway.router import (
+    Forwarding,
+    HealthEvent,
+    Listener,
+    Router,
+    Target,
+    TargetGroup,
+    WhyUnsticky,
+    ZoneHealth,
+)
 
 __all__ = [
     "ArgumentError",
@@ -40,6 +49,9 @@ __all__ = [
     "Probe",
     "Router",
     "Target",
+    "TargetGroup",
+    "WhyUnsticky",
+    "ZoneHealth",
     "__version__",
     "load",
 ]

@@ -18,6 +18,7 @@ class Model:
     @staticmethod
     def from_json(text: str) -> Model: ...
     def to_json(self) -> str: ...
+    def validate(self, options: str) -> str: ...
     @property
     def diagnostics(self) -> str: ...
 
@@ -131,6 +132,22 @@ class Router:
         entropy: int | None = None,
     ) -> Decision:
         """Decides where a request goes. A forward owes one `report`."""
+    def retry(
+        self,
+        failed: Decision,
+        listener: int,
+        method: _Text | None = None,
+        target: _Text | None = None,
+        host: _Text | None = None,
+        headers: Mapping[str, _Text] | Iterable[tuple[_Text, _Text]] | None = None,
+        peer: str | tuple[Any, ...] | None = None,
+        *,
+        now: _Now | None = None,
+        entropy: int | None = None,
+    ) -> Decision | None:
+        """Another target of the same group, after the connection to that of `failed` (reported as
+        `connect-failed`) could not be made; None without the option `retry`, for methods that are not
+        idempotent, and where there is no other target. The new decision owes a report of its own."""
     def report(
         self,
         decision: Decision,
@@ -150,6 +167,8 @@ class Router:
         """The id of a target, by its group's name and its own `id:port`."""
     def late_reports(self) -> int:
         """How many reports came for a registration that was gone, or came twice."""
+    def header_names(self) -> list[str]:
+        """The names of the headers that a decision may look at, in lower case and sorted."""
     def start_zonal_shift(self, load_balancer: str, zone: str, *, now: _Now | None = None) -> None:
         """Shifts the traffic of a load balancer, by name or ARN, away from a zone until it is cancelled."""
     def cancel_zonal_shift(self, load_balancer: str, *, now: _Now | None = None) -> None:
@@ -165,6 +184,17 @@ class Router:
         now: _Now | None,
         entropy: int | None,
     ) -> str: ...
+    def _why_unsticky(
+        self,
+        listener: int,
+        method: _Text | None,
+        target: _Text | None,
+        host: _Text | None,
+        headers: Mapping[str, _Text] | Iterable[tuple[_Text, _Text]] | None,
+        peer: str | tuple[Any, ...] | None,
+        history: list[str],
+        now: _Now | None,
+    ) -> str: ...
     def _listeners(self) -> str: ...
     def _app_cookie(
         self,
@@ -179,13 +209,23 @@ class Router:
     def _set_cookie_keys(self, keys: list[bytes]) -> None: ...
     def _set_target_health(self, target_id: int, state: str, now: _Now | None) -> None: ...
     def _hop(self, target: int, client: str, now: _Now | None, entropy: int | None) -> str | None: ...
+    def _target_groups(self) -> str: ...
+    def _zone_health(self, target_group: str) -> str: ...
     def _targets(self) -> str: ...
     def _events(self) -> str: ...
 
 def load_paths(
-    paths: Sequence[str | PathLike[str]], cluster_name: str, nodes: int, skip_broken: bool
+    paths: Sequence[str | PathLike[str]],
+    controller: str,
+    cluster_name: str | None,
+    nodes: int,
+    skip_broken: bool,
 ) -> Model: ...
 def load_texts(
-    texts: Sequence[tuple[str, str]], cluster_name: str, nodes: int, skip_broken: bool
+    texts: Sequence[tuple[str, str]],
+    controller: str,
+    cluster_name: str | None,
+    nodes: int,
+    skip_broken: bool,
 ) -> Model: ...
 def command(arguments: Sequence[str]) -> int: ...

@@ -39,6 +39,11 @@ class Model:
         """The model as JSON."""
         return self._model.to_json()
 
+    def validate(self, options: Mapping[str, Any] | None = None) -> tuple[Diagnostic, ...]:
+        """Everything that the ELBv2 API would refuse, and warnings about what its documentation is of two
+        minds about. Without an error among them the API would accept the model. `options` are a router's."""
+        return _diagnostics(self._model.validate(json.dumps(dict(options or {}))))
+
     def __repr__(self) -> str:
         return f"<podway.Model with {len(self.diagnostics)} diagnostics>"
 
@@ -46,7 +51,8 @@ class Model:
 def load(
     source: Path | Sequence[Path | tuple[str, str]],
     *,
-    cluster_name: str = "local",
+    controller: Mapping[str, Any] | str | None = None,
+    cluster_name: str | None = None,
     nodes: int = 3,
     skip_broken: bool = False,
 ) -> Model:
@@ -55,6 +61,10 @@ def load(
     `source` is a file or a folder, several of them, or several `(name, text)`. Nodes and pods that the
     manifests leave to a cluster are made up: `nodes` says how many nodes. `skip_broken` leaves out members
     of a group that the controller would refuse, instead of failing.
+
+    `controller` holds the controller's flags and gates, as a mapping or as JSON: the fields of the Rust
+    library's `Settings`, such as `{"default_target_type": "ip", "quotas": {"rules_per_load_balancer": 200}}`.
+    `cluster_name` (`local` unless told) is one of them with an argument of its own, which wins.
     """
     if isinstance(source, (str, os.PathLike)):
         items: list[Path | tuple[str, str]] = [source]
@@ -64,6 +74,7 @@ def load(
     paths = [item for item in items if not isinstance(item, tuple)]
     if texts and paths:
         raise TypeError("paths and (name, text) do not mix")
+    settings = controller if isinstance(controller, str) else json.dumps(dict(controller or {}))
     if texts:
-        return Model(_podway.load_texts(texts, cluster_name, nodes, skip_broken))
-    return Model(_podway.load_paths(paths, cluster_name, nodes, skip_broken))
+        return Model(_podway.load_texts(texts, settings, cluster_name, nodes, skip_broken))
+    return Model(_podway.load_paths(paths, settings, cluster_name, nodes, skip_broken))

@@ -32,6 +32,42 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetGroup:
+    """A target group. `service` is `namespace/name:port` of the Service it was made for."""
+
+    id: int
+    name: str
+    arn: str
+    service: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneHealth:
+    """What is known of a zone from the targets of one group. `zone` is None for targets without one."""
+
+    zone: str | None
+    registered: int
+    healthy: int
+    routing_healthy: bool
+    """Whether requests go to healthy targets only: false while the group fails open."""
+    dns_healthy: bool
+    """Whether the zone's addresses may stay in DNS as far as this group goes."""
+    shifted: bool
+    """Whether a zonal shift keeps requests away from its targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhyUnsticky:
+    """Something that keeps a request from the target of the one before it."""
+
+    cookie: str | None
+    """The cookie it is about; None for kube-proxy."""
+    reason: str
+    text: str
+    """The same for people, with what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A target with its state."""
 
@@ -110,6 +146,24 @@ class Router(_podway.Router):
         explanation: dict[str, Any] = json.loads(told)
         return explanation
 
+    def why_unsticky(
+        self,
+        listener: int,
+        method: Text | None = None,
+        target: Text | None = None,
+        host: Text | None = None,
+        headers: Headers | None = None,
+        peer: str | tuple[Any, ...] | None = None,
+        *,
+        history: Iterable[str] = (),
+        now: Now | None = None,
+    ) -> list[WhyUnsticky]:
+        """What keeps this request from the target that the client had before; nothing where the cookies hold.
+        `history` are values of Set-Cookie headers that the client got earlier, oldest first: with them it is
+        told apart whether a cookie was never set or did not come back. Changes nothing."""
+        told = self._why_unsticky(listener, method, target, host, headers, peer, _texts(history), now)
+        return [WhyUnsticky(**item) for item in json.loads(told)]
+
     def forward(self, *args: Any, **kwargs: Any) -> Forwarding:
         """As `decide`, for `with`: what is not reported inside is reported at the end, as `cancelled`, or as
         `closed` if the block raised."""
@@ -126,7 +180,7 @@ class Router(_podway.Router):
     ) -> list[str]:
         """For stickiness of type `app_cookie`: given the headers of the request and the names of the cookies
         that the target's response sets, the values of the Set-Cookie headers that the load balancer adds."""
-        return self._app_cookie(decision, headers, list(cookies), now, entropy)
+        return self._app_cookie(decision, headers, _texts(cookies), now, entropy)
 
     def authentication(self, listener: int, decision: Decision) -> dict[str, Any] | None:
         """The authentication action that a decision asks for, as the model has it."""
@@ -161,6 +215,16 @@ class Router(_podway.Router):
         text = self._hop(target, client, now, entropy)
         return None if text is None else json.loads(text)
 
+    def target_groups(self) -> list[TargetGroup]:
+        """All target groups."""
+        return [TargetGroup(**item) for item in json.loads(self._target_groups())]
+
+    def zone_health(self, target_group: str) -> list[ZoneHealth]:
+        """The zones that a target group (by name or ARN) has targets in, with what routing and DNS fail-over
+        make of them: thresholds are measured over the whole group with cross-zone balancing, per zone
+        without."""
+        return [ZoneHealth(**item) for item in json.loads(self._zone_health(target_group))]
+
     def targets(self) -> list[Target]:
         """All targets, draining ones included."""
         items: list[dict[str, Any]] = json.loads(self._targets())
@@ -179,6 +243,13 @@ class Router(_podway.Router):
     def __repr__(self) -> str:
         listeners = ", ".join(f"{item.load_balancer}:{item.port}" for item in self.listeners())
         return f"<podway.Router with {listeners or 'no listeners'}>"
+
+
+def _texts(items: Iterable[str]) -> list[str]:
+    """A list of texts; of one text the characters are never meant."""
+    if isinstance(items, str):
+        raise TypeError("a list of str is needed, not str")
+    return list(items)
 
 
 def _native(model: Model) -> _podway.Model:
