@@ -1,6 +1,7 @@
 //! The access log, the connection log and the metrics (spec: dataplane §8).
 
 use regex::Regex;
+use serde_json::json;
 
 use crate::support::{Setup, echo};
 
@@ -79,6 +80,28 @@ async fn lines_are_what_athena_reads() {
 }
 
 #[tokio::test]
+async fn rules_looked_at_are_counted() {
+    let rule = |priority: &str, path: &str| {
+        json!({"Priority": priority,
+            "Conditions": [{"Field": "path-pattern", "PathPatternConfig": {"Values": [path]}}],
+            "Actions": [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}]})
+    };
+    let rules = json!([rule("30", "/c"), rule("10", "/a"), rule("20", "/b")]);
+    let lb = Setup { rules, ..Setup::new(&[]) }.start().await;
+    for (path, sum) in [("/a", 1), ("/b", 3), ("/c", 6), ("/nothing", 9)] {
+        lb.get(path).await;
+        let line = format!("RuleEvaluations_total{{LoadBalancer=\"app/lb/1\"}} {sum}\n");
+        for _ in 0..300 {
+            if lb.running.metrics().contains(&line) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(lb.running.metrics().contains(&line), "{path}: {}", lb.running.metrics());
+    }
+}
+
+#[tokio::test]
 async fn metrics_have_the_names_of_cloudwatch() {
     let lb = Setup::new(&[echo().await]).start().await;
     lb.get("/").await;
@@ -95,6 +118,8 @@ async fn metrics_have_the_names_of_cloudwatch() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(text.ends_with("# EOF\n"));
+    // Two requests, no rule but the default one, which does not count.
+    assert!(text.contains("RuleEvaluations_total{LoadBalancer=\"app/lb/1\"} 0"), "{text}");
     let status = lb.running.status();
     assert_eq!(status["TargetGroups"][0]["TargetHealthDescriptions"][0]["TargetHealth"]["State"], "healthy");
 }

@@ -1,10 +1,14 @@
 //! The forwarder from outside, over real sockets: what the client sees, what the target sees, and for each
 //! status of the load balancer's own each of its causes (spec: dataplane §6, §7).
 
+mod balance;
 mod desync;
 mod errors;
+mod errors_late;
 mod faults;
 mod logs;
+mod rolling;
+mod storms;
 mod support;
 mod tls;
 mod wire;

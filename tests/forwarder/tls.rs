@@ -158,6 +158,48 @@ async fn passthrough_hands_any_certificate_on_under_the_name_one_likes() {
 }
 
 #[tokio::test]
+async fn nobody_else_may_tell_what_the_handshake_was() {
+    let authority = Authority::new();
+    let setup = |on: bool| {
+        let setup = https(([127, 0, 0, 1], 1).into())
+            .on_listener("routing.http.request.x_amzn_tls_version.header_name", "X-My-Version");
+        if on {
+            setup.with("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "true")
+        } else {
+            setup
+        }
+    };
+    let names = ["x-amzn-tls-cipher-suite", "x-amzn-mtls-clientcert-subject", "x-my-version"];
+    for (on, alpn) in [(true, "h2"), (true, "http/1.1"), (false, "h2"), (false, "http/1.1")] {
+        let tls = TlsConfig::new(&[authority.issue("a.example.com")]).unwrap();
+        let setup = Setup { targets: vec![echo().await], ..setup(on) };
+        let lb = setup.start_with(Some(tls), |b| b).await;
+        let mut stream = connect(&lb, &authority, "a.example.com", None, &[alpn.as_bytes()]).await.unwrap();
+        let seen = if alpn == "h2" {
+            let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+            let (mut sender, connection) = handshake.await.unwrap();
+            tokio::spawn(connection);
+            let mut request = http::Request::builder().uri("https://a.example.com/");
+            for name in names {
+                request = request.header(name, "forged");
+            }
+            let request = request.body(Full::new(hyper::body::Bytes::new())).unwrap();
+            let body = sender.send_request(request).await.unwrap().into_body();
+            String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned()
+        } else {
+            let forged: String = names.iter().map(|n| format!("{n}: forged\r\n")).collect();
+            let request = format!("GET / HTTP/1.1\r\nHost: a.example.com\r\n{forged}\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            crate::support::read_answer(&mut stream, false).await.body
+        };
+        let seen = seen.to_ascii_lowercase();
+        assert_eq!(seen.matches("forged").count(), if on { 0 } else { 3 }, "{alpn}: {seen}");
+        assert_eq!(seen.contains("x-my-version: tlsv1.3"), on, "{alpn}: {seen}");
+        assert_eq!(seen.contains("x-amzn-tls-cipher-suite: tls_aes"), on, "{alpn}: {seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_policy_is_kept() {
     let authority = Authority::new();
     let policy = SecurityPolicy::from_name("ELBSecurityPolicy-FS-1-2-Res-2020-10").unwrap();

@@ -30,12 +30,6 @@ pub(crate) enum Body {
     Target(Box<TargetBody>),
 }
 
-impl Body {
-    pub(crate) fn full(bytes: Bytes) -> Self {
-        Body::Full(Full::new(bytes))
-    }
-}
-
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;

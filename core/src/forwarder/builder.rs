@@ -11,16 +11,18 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
+use super::balance::Balance;
 use super::clock::Clock;
 use super::drain::{Departures, Drained};
 use super::hooks::{Hook, HookAnswer, HookRequest, Hooks};
+use super::http2_pool::Http2Pool;
 use super::listener::Source;
 use super::metrics::Metrics;
 use super::observe::Observe;
 use super::settings::Settings;
 use super::status::Observer;
 use super::tls::TlsConfig;
-use super::upstream::{Dial, Upstream};
+use super::upstream::{CONNECT_TIMEOUT, Dial, Upstream};
 use super::{Shared, StartError, Worker, http1, listener, probe};
 use crate::decision::ListenerId;
 use crate::error::Error;
@@ -47,13 +49,14 @@ pub struct Builder {
     workers: Vec<Handle>,
     reuse_port: bool,
     roots: Option<Vec<u8>>,
+    connect_timeout: Duration,
     hooks: Hooks,
     observe: Observe,
     max_connections: usize,
 }
 
 /// The clock that a router and its forwarder have in common. `Router::new` and the forwarder must be
-/// given times of the same clock.
+/// given times of the same clock. Its monotonic half never jumps; the time of day is the system's.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwarderClock(Clock);
 
@@ -62,6 +65,12 @@ impl ForwarderClock {
     #[allow(clippy::new_without_default)] // two defaults would be two different clocks
     pub fn new() -> Self {
         ForwarderClock(Clock::start())
+    }
+
+    /// Starts at zero, and takes the time of day from `wall` instead of the system. It may jump: cookies
+    /// and trace ids follow it, timeouts and health checks do not.
+    pub fn with_time_of_day(wall: fn() -> std::time::SystemTime) -> Self {
+        ForwarderClock(Clock::with_time_of_day(wall))
     }
 
     /// Now.
@@ -89,6 +98,7 @@ impl Builder {
             workers: Vec::new(),
             reuse_port: false,
             roots: None,
+            connect_timeout: CONNECT_TIMEOUT,
             hooks: Hooks::default(),
             observe: Observe::default(),
             max_connections: usize::MAX,
@@ -137,6 +147,14 @@ impl Builder {
     #[must_use]
     pub fn verify_targets(mut self, authorities: &[u8]) -> Self {
         self.roots = Some(authorities.to_vec());
+        self
+    }
+
+    /// How long a connection to a target may take, and then again its TLS handshake: 504 after that.
+    /// Default 10 s for each, which is fixed on AWS.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
@@ -214,14 +232,20 @@ impl Builder {
         let workers = runtimes
             .into_iter()
             .map(|runtime| {
-                let upstream = Upstream::new(self.dial.clone(), self.roots.as_deref())?;
-                Ok(Arc::new(Worker { runtime, pool: http1::Pool::default(), upstream }))
+                let upstream = Upstream::new(self.dial.clone(), self.roots.as_deref(), self.connect_timeout)?;
+                Ok(Arc::new(Worker {
+                    runtime,
+                    pool: http1::Pool::default(),
+                    http2: Http2Pool::default(),
+                    upstream,
+                }))
             })
             .collect::<Result<Vec<_>, StartError>>()?;
         let prober = Arc::new(Worker {
             runtime: Handle::current(),
             pool: http1::Pool::default(),
-            upstream: Upstream::new(self.dial, self.roots.as_deref())?,
+            http2: Http2Pool::default(),
+            upstream: Upstream::new(self.dial, self.roots.as_deref(), self.connect_timeout)?,
         });
         let shared = Arc::new(Shared {
             router: self.router,
@@ -263,6 +287,7 @@ async fn sweep(worker: Arc<Worker>) {
     loop {
         tick.tick().await;
         worker.pool.sweep(IDLE_TARGET);
+        worker.http2.sweep(IDLE_TARGET);
     }
 }
 
@@ -337,6 +362,36 @@ impl Running {
         true
     }
 
+    /// A `tower::Service` that decides by a listener's rules and sends with `client`, from this process
+    /// straight to the targets. The listener need not be served: a forwarder that binds nothing does the
+    /// health checks, and follows [`Running::reload`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use podway::forwarder::{Forwarder, ForwarderClock};
+    /// use tower_service::Service;
+    ///
+    /// let model = serde_json::from_str(r#"{"LoadBalancers": [{"LoadBalancerArn": "arn:lb",
+    ///     "LoadBalancerName": "web", "Listeners": [{"Port": 80, "Protocol": "HTTP", "DefaultActions": [
+    ///     {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]}]}]}"#)?;
+    /// let clock = ForwarderClock::new();
+    /// let keys = podway::KeyRing::from_secret(b"32 bytes that nobody else has...")?;
+    /// let router = std::sync::Arc::new(podway::Router::new(&model, Default::default(), keys, clock.now())?);
+    /// let web = router.listener("web", 80).ok_or("no such listener")?;
+    /// let running = Forwarder::builder(router, &model, clock).start().await?;
+    ///
+    /// let client = Client::builder(TokioExecutor::new()).build_http();
+    /// let mut service = running.balance(web, client);
+    /// let request = http::Request::get("http://shop.example.com/").body(String::new())?;
+    /// assert_eq!(service.call(request).await?.status(), 404);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn balance<S>(&self, listener: ListenerId, client: S) -> Balance<S> {
+        Balance::new(self.shared.clone(), listener, client)
+    }
+
     /// What tells about this forwarder, for as long as anybody asks.
     pub fn observer(&self) -> Observer {
         Observer { shared: self.shared.clone(), model: self.model.clone() }
@@ -358,7 +413,7 @@ impl Running {
         listener: ListenerId,
         grace: Duration,
     ) -> impl Future<Output = Drained> + Send + 'static {
-        let stopped = lock(&self.listeners).remove(&listener).map(|l| l.drain(grace));
+        let stopped = lock(&self.listeners).remove(&listener).map(|l| l.drain(grace, false));
         async move {
             match stopped {
                 Some(stopped) => stopped.await,
@@ -409,7 +464,18 @@ impl Running {
 
     /// Stops accepting everywhere, lets requests finish for at most `grace`, then cuts.
     pub async fn shutdown(self, grace: Duration) -> Drained {
-        let stopped: Vec<_> = lock(&self.listeners).drain().map(|(_, l)| l.drain(grace)).collect();
+        self.stop(grace, false).await
+    }
+
+    /// As [`Running::shutdown`], for one whose [`Running::sockets`] another process serves by now: clients
+    /// that are idle are not cut, for they may be about to ask. They get one more answer, with
+    /// `Connection: close`, and come back to the other process.
+    pub async fn retire(self, grace: Duration) -> Drained {
+        self.stop(grace, true).await
+    }
+
+    async fn stop(self, grace: Duration, patient: bool) -> Drained {
+        let stopped: Vec<_> = lock(&self.listeners).drain().map(|(_, l)| l.drain(grace, patient)).collect();
         let mut all = Drained::default();
         // Each has begun to drain already, so waiting in turn takes no longer than the slowest.
         for one in stopped {

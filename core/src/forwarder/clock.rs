@@ -11,17 +11,22 @@ use crate::time::Now;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    wall: fn() -> SystemTime,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Clock { start: Instant::now() }
+        Clock::with_time_of_day(SystemTime::now)
+    }
+
+    pub(crate) fn with_time_of_day(wall: fn() -> SystemTime) -> Self {
+        Clock { start: Instant::now(), wall }
     }
 
     pub(crate) fn now(&self) -> Now {
         Now {
             mono_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            unix_s: (self.wall)().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         }
     }
 

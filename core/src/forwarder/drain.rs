@@ -14,6 +14,7 @@ use crate::decision::{Decision, Outcome, TargetId};
 use crate::router::Router;
 
 /// Owes the report of one forward. Dropped without a word, it reports that the request was cancelled.
+#[derive(Debug)]
 pub(crate) struct InFlight {
     router: Arc<Router>,
     clock: Clock,

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, LOCATION, SERVER};
 use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
 
 use super::body::Body;
 use super::clock;
@@ -73,9 +74,14 @@ impl Answer {
 
     /// For hyper. `grpc` clients look for their status in a header of its own (spec: dataplane §6.7).
     pub(crate) fn into_response(self, settings: &ListenerSettings, grpc: bool) -> Response<Body> {
+        self.into_full(settings, grpc).map(Body::Full)
+    }
+
+    /// As a response of the crate `http`.
+    pub(crate) fn into_full(self, settings: &ListenerSettings, grpc: bool) -> Response<Full<Bytes>> {
         let length = self.body.len();
         // The body of an answer to HEAD is dropped by hyper, its Content-Length is kept.
-        let mut response = Response::new(Body::full(Bytes::from(self.body)));
+        let mut response = Response::new(Full::new(Bytes::from(self.body)));
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();

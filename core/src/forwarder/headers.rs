@@ -52,6 +52,11 @@ pub(crate) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> Resul
     if settings.drop_invalid {
         drop_invalid(headers);
     }
+    let made_up: Vec<HeaderName> =
+        headers.keys().filter(|n| settings.owns(n.as_str().as_bytes())).cloned().collect();
+    for name in made_up {
+        headers.remove(name);
+    }
     join_cookies(headers, arrival.version);
     headers.insert(HOST, HeaderValue::from_bytes(&host).map_err(|_| Refused(400))?);
     let lines: Vec<HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().cloned().collect();

@@ -40,7 +40,12 @@ const MAX_HEAD: u32 = 64 * 1024;
 enum Phase {
     Serve,
     /// Finish what is open, for at most this long.
-    Drain(Duration),
+    Drain {
+        grace: Duration,
+        /// Whether idle clients may send one more request, which is answered with `Connection: close`;
+        /// otherwise they are cut.
+        patient: bool,
+    },
 }
 
 /// Where a listener gets its connections from.
@@ -139,8 +144,8 @@ impl Running {
     }
 
     /// Stops accepting at once; the future ends when everything else has ended.
-    pub(crate) fn drain(self, grace: Duration) -> impl Future<Output = Drained> {
-        self.phase.send_replace(Phase::Drain(grace));
+    pub(crate) fn drain(self, grace: Duration, patient: bool) -> impl Future<Output = Drained> {
+        self.phase.send_replace(Phase::Drain { grace, patient });
         // The last hold on the sockets: from here on nobody can connect, unless another process has them.
         drop(self.sockets);
         let (tasks, phase) = (self.tasks, self.phase);
@@ -209,9 +214,12 @@ fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Ready when no more requests are wanted.
-async fn drained(mut phases: watch::Receiver<Phase>) {
-    let _ = phases.wait_for(|p| *p != Phase::Serve).await;
+/// Ready when no more requests are wanted; whether idle clients are waited for.
+async fn drained(mut phases: watch::Receiver<Phase>) -> bool {
+    match phases.wait_for(|p| *p != Phase::Serve).await {
+        Ok(phase) => matches!(*phase, Phase::Drain { patient: true, .. }),
+        Err(_) => false,
+    }
 }
 
 async fn accept(
@@ -230,7 +238,7 @@ async fn accept(
             biased;
             changed = phases.changed() => match (changed, *phases.borrow_and_update()) {
                 (Ok(()), Phase::Serve) => continue,
-                (Ok(()), Phase::Drain(grace)) => break grace,
+                (Ok(()), Phase::Drain { grace, .. }) => break grace,
                 // The handle was dropped: nobody waits, so nothing is waited for.
                 (Err(_), _) => break Duration::ZERO,
             },
@@ -311,7 +319,8 @@ async fn connection(
     let Some(tls) = port.tls.load_full() else {
         log_connection(&client, &counted, started, Err(""));
         drop(port);
-        http1::serve(stream, client, drained(phases)).await;
+        // In a box of its own size, as the two below: an idle connection does not pay for the others.
+        Box::pin(http1::serve(stream, client, drained(phases))).await;
         return;
     };
     drop(port);
@@ -348,10 +357,10 @@ async fn connection(
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     client.tls = Some(facts);
     if http2 {
-        serve_http2(stream, client, &settings, phases).await;
+        Box::pin(serve_http2(stream, client, &settings, phases)).await;
     } else {
         drop((settings, phase));
-        http1::serve(stream, client, drained(phases)).await;
+        Box::pin(http1::serve(stream, client, drained(phases))).await;
     }
 }
 
@@ -447,7 +456,7 @@ async fn serve_http2<S>(
         tokio::select! {
             // An error here is the client's: it left, or did not speak HTTP/2.
             _ = connection.as_mut() => return,
-            () = draining.as_mut(), if !leaving => leaving = true,
+            _ = draining.as_mut(), if !leaving => leaving = true,
             () = full.notified(), if !leaving => leaving = true,
             () = tokio::time::sleep(idle.min(Duration::from_secs(60))) => {
                 let last = Duration::from_millis(activity.last_ms.load(Ordering::Relaxed));

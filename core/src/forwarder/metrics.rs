@@ -48,6 +48,7 @@ counters! {
     /// The counters of a load balancer.
     ListenerCounters, ListenerFamilies {
         requests = "RequestCount", "Requests for which a target was chosen";
+        rule_evaluations = "RuleEvaluations", "Rules looked at, without the default rule";
         new_connections = "NewConnectionCount", "Connections from clients and to targets";
         rejected = "RejectedConnectionCount", "Connections refused because there are too many";
         tls_errors = "ClientTLSNegotiationErrorCount", "TLS handshakes that clients did not complete";

@@ -1,6 +1,7 @@
 //! A running load balancer: tokio, hyper and rustls around a [`Router`]. A client of the public API like
 //! any other; only what needs sockets or a clock is in here. Never builds a runtime.
 
+mod balance;
 mod body;
 mod builder;
 mod client_cert;
@@ -10,6 +11,7 @@ mod error_page;
 pub(crate) mod headers;
 mod hooks;
 mod http1;
+mod http2_pool;
 mod listener;
 pub(crate) mod metrics;
 mod observe;
@@ -31,6 +33,7 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, broadcast};
 
+pub use balance::{Balance, BalancedBody, Balancing, TargetsBody};
 pub use builder::{Builder, ForwarderClock, Running};
 pub use drain::Drained;
 pub use hooks::{HookAnswer, HookRequest};
@@ -123,5 +126,6 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     runtime: tokio::runtime::Handle,
     pool: http1::Pool,
+    http2: http2_pool::Http2Pool,
     upstream: upstream::Upstream,
 }

@@ -6,14 +6,14 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, SET_COOKIE, TE, USER_AGENT};
+use http::header::{CONTENT_TYPE, HOST, SET_COOKIE, TE, USER_AGENT};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 
-use super::body::{Body, ClientBody, Finish, Progress, TargetBody};
+use super::body::{Body, BoxError, ClientBody, Finish, Progress, TargetBody};
 use super::drain::{Entered, InFlight, Open};
 use super::error_page::Answer;
 use super::headers::{self, Arrival};
@@ -22,7 +22,7 @@ use super::record::{Connection, Kind, Record, Texts};
 use super::settings::{GroupSettings, ListenerSettings, Settings};
 use super::tls::TlsFacts;
 use super::upstream::ConnectError;
-use super::{Shared, Worker, clock};
+use super::{Shared, Worker, clock, http2_pool};
 use crate::decision::{Decision, Forward, ListenerId, Outcome, Output, Verdict};
 use crate::model::{Protocol, ProtocolVersion};
 use crate::request::{HttpRequest, Request as Asked};
@@ -117,7 +117,8 @@ impl Client {
         };
         let (parts, body) = request.into_parts();
         let grpc = is_grpc(&parts);
-        let mut record = Record::new(self.peer, if grpc { Kind::Grpc } else { Kind::Http2 });
+        let kind = if grpc { Kind::Grpc } else { Kind::Http2 };
+        let mut record = Record::new(self.peer, kind, tokio::time::Instant::now());
         record.received = head_size(&parts);
         if self.shared.observe.wants_text() {
             record.texts = Some(Box::new(texts(&parts, &listener)));
@@ -248,10 +249,20 @@ impl Client {
         let progress = Progress::new(self.shared.clock, body.is_end_stream());
         let outgoing = Request::from_parts(parts, ClientBody::new(body, progress.clone()));
         let mut gone = self.shared.departures.of(forward.target);
-        let pool = self.worker.upstream.pool(listener.source, http2);
+        let source = listener.source;
+        let sending = async {
+            if http2 {
+                let connector = self.worker.upstream.connector(source, true);
+                let https = group.protocol == Protocol::Https;
+                let key = http2_pool::Key { address: forward.address, source, https };
+                self.worker.http2.send(key, &connector, outgoing).await
+            } else {
+                self.worker.upstream.pool(source).request(outgoing).await.map_err(BoxError::from)
+            }
+        };
         record.dispatched();
         let answer = tokio::select! {
-            answer = pool.request(outgoing) => answer,
+            answer = sending => answer,
             () = &mut gone => {
                 report.ended(Outcome::Closed);
                 return Err(Refused::new(Answer::error(502), record));
@@ -270,13 +281,11 @@ impl Client {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let connect = ConnectError::beneath(&error);
-                record.connect_failed =
-                    matches!(connect, Some(ConnectError::TimedOut | ConnectError::Failed(_)));
-                record.tls_failed = matches!(connect, Some(ConnectError::Handshake(_)));
+                let connect = ConnectError::beneath(error.as_ref());
+                record.connect_failed = connect.is_some_and(|c| !c.is_tls());
+                record.tls_failed = connect.is_some_and(ConnectError::is_tls);
                 let (status, outcome) = match connect {
-                    Some(ConnectError::TimedOut) => (504, Outcome::TimedOut),
-                    Some(_) => (502, Outcome::ConnectFailed),
+                    Some(connect) => connect.outcome(),
                     None if progress.is_broken() => (400, Outcome::Cancelled),
                     None => (502, Outcome::Closed),
                 };
@@ -295,7 +304,8 @@ impl Client {
         parts.version = Version::HTTP_2;
         let mut cookies = decided.cookies;
         if group.app_cookie {
-            cookies.extend(self.application_cookie(&parts.headers, &decided.decision, &decided.kept));
+            let asked = (&decided.decision, decided.kept.as_slice(), self.peer);
+            cookies.extend(application_cookie(&self.shared, &parts.headers, asked));
         }
         headers::to_client(&mut parts.headers, listener);
         record.sent =
@@ -305,26 +315,6 @@ impl Client {
         let mut response = Response::from_parts(parts, Body::Target(Box::new(body)));
         append_cookies(&mut response, cookies);
         Ok(response)
-    }
-
-    fn application_cookie(
-        &self,
-        headers: &HeaderMap,
-        decision: &Decision,
-        kept: &[(&'static [u8], HeaderValue)],
-    ) -> Vec<HeaderValue> {
-        let kept: Vec<(&[u8], &[u8])> = kept.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
-        let request = Asked::new("GET", "/", self.peer).header_bytes(&kept);
-        let sets = |name: &str| {
-            headers.get_all(SET_COOKIE).iter().any(|v| {
-                v.as_bytes().split(|b| *b == b'=').next().is_some_and(|n| n.trim_ascii() == name.as_bytes())
-            })
-        };
-        OUTPUT.with_borrow_mut(|output| {
-            let (now, entropy) = (self.shared.clock.now(), clock::entropy());
-            self.shared.router.app_cookie(decision, &request, sets, now, entropy, output);
-            output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect()
-        })
     }
 
     /// Makes the client's head the target's; the status to answer with if that cannot be, `None` if the
@@ -357,6 +347,7 @@ impl Client {
                 unix_s: self.shared.clock.now().unix_s,
                 entropy: [clock::entropy(), clock::entropy()],
             };
+            headers::to_target(&mut parts.headers, &arrival).map_err(|refused| refused.0)?;
             if let Some(tls) = &self.tls {
                 for (name, value) in tls.headers(settings) {
                     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
@@ -365,7 +356,6 @@ impl Client {
                     }
                 }
             }
-            headers::to_target(&mut parts.headers, &arrival).map_err(|refused| refused.0)?;
             if let Some(texts) = &mut record.texts {
                 let trace = parts.headers.get("x-amzn-trace-id").and_then(|v| v.to_str().ok());
                 texts.trace_id = trace.unwrap_or_default().to_owned();
@@ -379,7 +369,14 @@ impl Client {
             let mut uri = http::uri::Parts::default();
             let https = group.protocol == Protocol::Https;
             uri.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
-            uri.authority = Some(Authority::try_from(forward.address.to_string()).map_err(|_| 500u16)?);
+            uri.authority = Some(if http2 {
+                // HTTP/2 has the Host in the URI, and nowhere else.
+                let host = parts.headers.remove(HOST);
+                let host = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+                Authority::try_from(host).map_err(|_| 400u16)?
+            } else {
+                Authority::try_from(forward.address.to_string()).map_err(|_| 500u16)?
+            });
             uri.path_and_query = Some(match &decided.uri {
                 Some(rewritten) => PathAndQuery::try_from(rewritten.as_str()).map_err(|_| 500u16)?,
                 None => parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
@@ -390,6 +387,26 @@ impl Client {
         })();
         Some(rewritten.map(|()| parts))
     }
+}
+
+/// The application's stickiness cookies for an answer with these headers (spec: dataplane §4.3).
+pub(crate) fn application_cookie(
+    shared: &Shared,
+    headers: &HeaderMap,
+    (decision, kept, peer): (&Decision, &[(&'static [u8], HeaderValue)], SocketAddr),
+) -> Vec<HeaderValue> {
+    let kept: Vec<(&[u8], &[u8])> = kept.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
+    let request = Asked::new("GET", "/", peer).header_bytes(&kept);
+    let sets = |name: &str| {
+        headers.get_all(SET_COOKIE).iter().any(|v| {
+            v.as_bytes().split(|b| *b == b'=').next().is_some_and(|n| n.trim_ascii() == name.as_bytes())
+        })
+    };
+    OUTPUT.with_borrow_mut(|output| {
+        let (now, entropy) = (shared.clock.now(), clock::entropy());
+        shared.router.app_cookie(decision, &request, sets, now, entropy, output);
+        output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect()
+    })
 }
 
 /// A request that is answered here.

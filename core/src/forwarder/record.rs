@@ -76,11 +76,11 @@ pub(crate) struct Texts {
 }
 
 impl Record {
-    pub(crate) fn new(peer: SocketAddr, kind: Kind) -> Self {
+    pub(crate) fn new(peer: SocketAddr, kind: Kind, started: Instant) -> Self {
         Record {
             peer,
             kind,
-            started: Instant::now(),
+            started,
             dispatched: None,
             headed: None,
             received: 0,
@@ -129,9 +129,9 @@ impl Record {
         }
     }
 
-    /// The request is on its way to the target.
-    pub(crate) fn dispatched(&mut self) {
-        self.dispatched = Some(Instant::now());
+    /// The request is on its way to the target, from now on.
+    pub(crate) fn dispatched(&mut self) -> Instant {
+        *self.dispatched.insert(Instant::now())
     }
 
     /// The target's head has come.
@@ -141,10 +141,18 @@ impl Record {
         self.status = status;
     }
 
+    /// When the target's head came.
+    pub(crate) fn headed_at(&self) -> Option<Instant> {
+        self.headed
+    }
+
     /// Counts it.
     pub(crate) fn count(&self, settings: &ListenerSettings, group: Option<&GroupSettings>) {
         let all = &settings.metrics.count;
         all.processed_bytes.inc_by(self.received + self.sent);
+        if let Some(matched) = self.priority {
+            all.rule_evaluations.inc_by(settings.ranks.evaluated(matched) as u64);
+        }
         if self.class.is_some() {
             all.desync.inc();
         }
@@ -152,12 +160,14 @@ impl Record {
             all.non_sticky.inc();
         }
         match self.actions.last {
-            "redirect" if self.status == 507 => drop(all.redirect_limit.inc()),
             "redirect" => drop(all.redirects.inc()),
             "fixed-response" => drop(all.fixed_responses.inc()),
             _ => {}
         }
         if self.target_status.is_none() && self.actions.last != "fixed-response" {
+            if self.status == 507 {
+                all.redirect_limit.inc();
+            }
             match self.status {
                 300..=399 => drop(all.elb_3xx.inc()),
                 400..=499 => drop(all.elb_4xx.inc()),

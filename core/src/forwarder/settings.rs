@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::metrics::{GroupMetrics, ListenerMetrics, Metrics};
 use crate::decision::{GroupId, ListenerId};
-use crate::model::{Attribute, Model, Protocol, ProtocolVersion, attribute};
+use crate::model::{Attribute, Model, Priority, Protocol, ProtocolVersion, Rule, attribute};
 use crate::router::Router;
 
 /// Everything, as of one model.
@@ -48,7 +48,44 @@ pub(crate) struct ListenerSettings {
     pub(crate) source: Option<IpAddr>,
     /// The load balancer as logs and metrics call it: `app/name/id`.
     pub(crate) name: String,
+    /// For the metric RuleEvaluations.
+    pub(crate) ranks: Ranks,
     pub(crate) metrics: Arc<ListenerMetrics>,
+}
+
+/// The order of a listener's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ranks {
+    rules: usize,
+    /// The priorities in order; empty where they are 1 to `rules`, as the controller numbers them.
+    priorities: Vec<u32>,
+}
+
+impl Ranks {
+    fn of(rules: &[Rule]) -> Self {
+        let mut priorities: Vec<u32> = rules
+            .iter()
+            .filter_map(|r| match r.priority {
+                Priority::Rule(n) => Some(n),
+                Priority::Default => None,
+            })
+            .collect();
+        priorities.sort_unstable();
+        let rules = priorities.len();
+        if priorities.iter().zip(1..).all(|(have, dense)| *have == dense) {
+            priorities = Vec::new();
+        }
+        Ranks { rules, priorities }
+    }
+
+    /// How many rules were looked at until this one matched; the default rule is none (spec: dataplane §1.2).
+    pub(crate) fn evaluated(&self, matched: Priority) -> usize {
+        match matched {
+            Priority::Default => self.rules,
+            Priority::Rule(n) if self.priorities.is_empty() => usize::try_from(n).unwrap_or(usize::MAX),
+            Priority::Rule(n) => self.priorities.partition_point(|p| *p <= n),
+        }
+    }
 }
 
 /// `routing.http.xff_header_processing.mode`.
@@ -110,6 +147,20 @@ impl TlsHeaderNames {
             subject: name("x_amzn_mtls_clientcert_subject", "X-Amzn-Mtls-Clientcert-Subject"),
         }
     }
+
+    fn have(&self, name: &[u8]) -> bool {
+        let all = [
+            &self.version,
+            &self.cipher_suite,
+            &self.clientcert,
+            &self.validity,
+            &self.leaf,
+            &self.serial_number,
+            &self.issuer,
+            &self.subject,
+        ];
+        all.into_iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    }
 }
 
 /// How a group's targets are spoken to.
@@ -160,6 +211,7 @@ impl Default for ListenerSettings {
             insert: Vec::new(),
             source: None,
             name: String::new(),
+            ranks: Ranks::default(),
             metrics: Arc::default(),
         }
     }
@@ -196,6 +248,7 @@ impl Settings {
                     Some("verify") => MutualTls::Verify,
                     _ => MutualTls::Off,
                 },
+                ranks: Ranks::of(&listener.rules),
                 metrics: metrics.listener(&name),
                 name,
                 ..read
@@ -333,6 +386,18 @@ fn inserted(attributes: &[Attribute]) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 impl ListenerSettings {
+    /// Whether a request's field is the load balancer's alone to set, so that nobody can make it up
+    /// (spec: dataplane §6.5). In passthrough and verify mode that holds without a certificate too.
+    pub(crate) fn owns(&self, name: &[u8]) -> bool {
+        if !self.tls_headers && self.mutual_tls == MutualTls::Off {
+            return false;
+        }
+        let begins = |prefix: &str| {
+            name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix.as_bytes()))
+        };
+        begins("x-amzn-tls-") || begins("x-amzn-mtls-") || self.names.have(name)
+    }
+
     pub(crate) fn insert_response_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.insert {
             headers.insert(name.clone(), value.clone());
@@ -350,6 +415,26 @@ mod tests {
         assert_eq!(read.idle, Duration::from_secs(60));
         assert_eq!(read.xff, XffMode::Append);
         assert!(read.http2 && !read.preserve_host && !read.xff_client_port && !read.drop_invalid);
+    }
+
+    #[test]
+    fn rules_looked_at_are_counted_by_rank() {
+        let rules = |priorities: &[u32]| {
+            let rule = |n: &u32| Rule {
+                rule_arn: String::new(),
+                priority: Priority::Rule(*n),
+                conditions: Vec::new(),
+                actions: Vec::new(),
+                transforms: Vec::new(),
+                tags: Vec::new(),
+            };
+            Ranks::of(&priorities.iter().map(rule).collect::<Vec<_>>())
+        };
+        for ranks in [rules(&[2, 1, 3]), rules(&[500, 10, 20])] {
+            assert_eq!(ranks.evaluated(Priority::Default), 3);
+        }
+        assert_eq!(rules(&[2, 1, 3]).evaluated(Priority::Rule(2)), 2);
+        assert_eq!(rules(&[500, 10, 20]).evaluated(Priority::Rule(20)), 2);
     }
 
     #[test]

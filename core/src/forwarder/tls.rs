@@ -126,9 +126,10 @@ impl TlsConfig {
         // Sessions are kept by clients, so that any number of them costs no memory here.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| wrong(&e))?;
         config.send_tls13_tickets = 1;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A client that offers nothing of the list would be turned away.
+        config.alpn_protocols = [b"http/1.1", b"http/1.0", b"http/0.9"].map(|p| p.to_vec()).to_vec();
         let http1 = Arc::new(config.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols.insert(0, b"h2".to_vec());
         let verifies = matches!(options.client_auth, ClientAuth::Verify { .. });
         Ok(TlsConfig { http2: Arc::new(config), http1, names, verifies })
     }

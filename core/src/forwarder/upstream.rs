@@ -26,9 +26,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::ClientBody;
 use super::{StartError, tls};
+use crate::decision::Outcome;
 
-/// Both for the connection and for the TLS handshake; fixed on AWS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Both for the connection and for the TLS handshake; fixed on AWS (spec: dataplane §6.9).
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where to really connect to for the address of a target.
 pub(crate) type Dial = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
@@ -36,12 +37,13 @@ pub(crate) type Dial = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
 /// A pool of connections.
 pub(crate) type Pool = Client<Connector, ClientBody>;
 
-/// The pools, one for each source address and HTTP version.
+/// The pools of HTTP/1.1 connections for clients of HTTP/2, one for each source address.
 pub(crate) struct Upstream {
     dial: Dial,
+    connect_timeout: Duration,
     tls_http1: Arc<ClientConfig>,
     tls_http2: Arc<ClientConfig>,
-    pools: Mutex<HashMap<(Option<IpAddr>, bool), Pool>>,
+    pools: Mutex<HashMap<Option<IpAddr>, Pool>>,
 }
 
 impl fmt::Debug for Upstream {
@@ -52,19 +54,24 @@ impl fmt::Debug for Upstream {
 
 impl Upstream {
     /// `roots` are the authorities (PEM) that targets' certificates are verified with, if they are.
-    pub(crate) fn new(dial: Dial, roots: Option<&[u8]>) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        dial: Dial,
+        roots: Option<&[u8]>,
+        connect_timeout: Duration,
+    ) -> Result<Self, StartError> {
         Ok(Upstream {
             dial,
+            connect_timeout,
             tls_http1: tls::to_targets(&[b"http/1.1"], roots)?,
             tls_http2: tls::to_targets(&[b"h2"], roots)?,
             pools: Mutex::new(HashMap::new()),
         })
     }
 
-    /// The pool whose connections come from `source` and speak HTTP/2 or HTTP/1.1.
-    pub(crate) fn pool(&self, source: Option<IpAddr>, http2: bool) -> Pool {
+    /// The pool whose connections come from `source`.
+    pub(crate) fn pool(&self, source: Option<IpAddr>) -> Pool {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = pools.entry((source, http2)).or_insert_with(|| {
+        let pool = pools.entry(source).or_insert_with(|| {
             let mut builder = Client::builder(TokioExecutor::new());
             builder
                 .pool_timer(TokioTimer::new())
@@ -73,9 +80,8 @@ impl Upstream {
                 .set_host(false)
                 // What is sent again may have been done already (spec: dataplane K-13).
                 .retry_canceled_requests(false)
-                .http1_max_buf_size(64 * 1024)
-                .http2_only(http2);
-            builder.build(self.connector(source, http2))
+                .http1_max_buf_size(64 * 1024);
+            builder.build(self.connector(source, false))
         });
         pool.clone()
     }
@@ -86,6 +92,7 @@ impl Upstream {
             source,
             http2,
             dial: self.dial.clone(),
+            timeout: self.connect_timeout,
             tls: if http2 { self.tls_http2.clone() } else { self.tls_http1.clone() },
         }
     }
@@ -97,6 +104,7 @@ pub(crate) struct Connector {
     source: Option<IpAddr>,
     http2: bool,
     dial: Dial,
+    timeout: Duration,
     tls: Arc<ClientConfig>,
 }
 
@@ -110,7 +118,7 @@ impl Connector {
     /// Connects to a target; a bare stream.
     pub(crate) async fn open(&self, target: SocketAddr, https: bool) -> Result<Stream, ConnectError> {
         let address = (self.dial)(target);
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, tcp(address, self.source)).await {
+        let stream = match tokio::time::timeout(self.timeout, tcp(address, self.source)).await {
             Ok(Ok(stream)) => stream,
             // The system gave up before we did.
             Ok(Err(e)) if e.kind() == io::ErrorKind::TimedOut => return Err(ConnectError::TimedOut),
@@ -122,10 +130,10 @@ impl Connector {
         }
         let name = ServerName::IpAddress(target.ip().into());
         let connecting = TlsConnector::from(self.tls.clone()).connect(name, stream);
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        match tokio::time::timeout(self.timeout, connecting).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
             Ok(Err(e)) => Err(ConnectError::Handshake(e)),
-            Err(_) => Err(ConnectError::TimedOut),
+            Err(_) => Err(ConnectError::HandshakeTimedOut),
         }
     }
 }
@@ -149,12 +157,14 @@ pub(crate) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> io::Resu
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
-    /// Ten seconds are over.
+    /// The time for it is over.
     TimedOut,
     /// Refused, reset or unreachable.
     Failed(io::Error),
     /// There is a connection, and no TLS on it.
     Handshake(io::Error),
+    /// The handshake took too long.
+    HandshakeTimedOut,
 }
 
 impl fmt::Display for ConnectError {
@@ -163,6 +173,7 @@ impl fmt::Display for ConnectError {
             ConnectError::TimedOut => f.write_str("connecting took too long"),
             ConnectError::Failed(e) => write!(f, "cannot connect: {e}"),
             ConnectError::Handshake(e) => write!(f, "no TLS: {e}"),
+            ConnectError::HandshakeTimedOut => f.write_str("the TLS handshake took too long"),
         }
     }
 }
@@ -170,6 +181,19 @@ impl fmt::Display for ConnectError {
 impl StdError for ConnectError {}
 
 impl ConnectError {
+    /// What the client gets, and what the target is reported with (spec: dataplane §7.1).
+    pub(crate) fn outcome(&self) -> (u16, Outcome) {
+        match self {
+            ConnectError::TimedOut | ConnectError::HandshakeTimedOut => (504, Outcome::TimedOut),
+            ConnectError::Failed(_) | ConnectError::Handshake(_) => (502, Outcome::ConnectFailed),
+        }
+    }
+
+    /// Whether there was a connection, so that only its TLS has failed.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, ConnectError::Handshake(_) | ConnectError::HandshakeTimedOut)
+    }
+
     /// The connect error at the bottom of what a pool returned.
     pub(crate) fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a ConnectError> {
         let mut next = Some(error);

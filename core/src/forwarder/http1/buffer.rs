@@ -10,10 +10,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// As much as one read takes.
 const SCRATCH: usize = 64 * 1024;
+/// What a fresh buffer has room for: most heads.
+const ROOM: usize = 2 * 1024;
+/// So many emptied buffers are kept by a thread, none larger than this.
+const SPARES: usize = 64;
+const SPARE_ROOM: usize = 32 * 1024;
 
 thread_local! {
     // Initialised once per thread, so that no read has to clear memory first. Never held across an await.
     static BYTES: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+    // Requests need some buffers for a moment each; these go round instead of to the allocator and back.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Reads once and gives what came to `take`; nothing means that the peer has ended.
@@ -50,7 +57,7 @@ impl Buffer {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.tail().extend_from_slice(bytes);
     }
 
     /// Takes `n` bytes away. An emptied buffer keeps its memory.
@@ -64,6 +71,10 @@ impl Buffer {
 
     /// What is behind the unread bytes, for writing into directly.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            let spare = SPARE.try_with(|s| s.borrow_mut().pop());
+            self.bytes = spare.ok().flatten().unwrap_or_else(|| Vec::with_capacity(ROOM));
+        }
         &mut self.bytes
     }
 
@@ -94,6 +105,23 @@ impl Buffer {
             }
         }
         Poll::Ready(Ok(moved))
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if !(1..=SPARE_ROOM).contains(&self.bytes.capacity()) {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        // A thread that is ending keeps nothing.
+        let _ = SPARE.try_with(|s| {
+            let mut spare = s.borrow_mut();
+            if spare.len() < SPARES {
+                spare.push(bytes);
+            }
+        });
     }
 }
 

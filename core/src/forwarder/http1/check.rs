@@ -20,6 +20,8 @@ pub(crate) struct Checked {
     pub(crate) expects_continue: bool,
     /// `None` for a compliant request.
     pub(crate) class: Option<Class>,
+    /// Every name is made of letters, digits and hyphens, every value of visible characters and spaces.
+    pub(crate) plain: bool,
 }
 
 /// A finding of the classifier.
@@ -49,7 +51,8 @@ pub(crate) fn check(bytes: &[u8], head: &Head<'_>, mode: DesyncMode) -> Result<C
         Err(505) => return Err(Refused { status: 505, class: None }),
         version => version,
     };
-    let class = classify(bytes, head);
+    let plain = is_plain(bytes, head);
+    let class = if plain { None } else { classify(bytes, head) };
     let refused = |status| Refused { status, class };
     let blocked = class.is_some_and(|c| match mode {
         DesyncMode::Monitor => false,
@@ -94,13 +97,11 @@ pub(crate) fn check(bytes: &[u8], head: &Head<'_>, mode: DesyncMode) -> Result<C
         expects_continue: version == HttpVersion::V11
             && head.first(Name::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")),
         class,
+        plain,
     })
 }
 
 fn classify(bytes: &[u8], head: &Head<'_>) -> Option<Class> {
-    if is_plain(bytes, head) {
-        return None;
-    }
     // HTTP/0.9 has a line and no head; what the classifier says of a missing end is not meant for it.
     let simple = head.version.is_empty() && head.lines.is_empty();
     let whole;
@@ -129,8 +130,11 @@ fn is_plain(bytes: &[u8], head: &Head<'_>) -> bool {
     }
     head.lines.iter().all(|line| {
         let starts = line.name.first().is_some_and(u8::is_ascii_alphabetic);
-        let name = starts && line.name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
-        let value = !line.value.is_empty() && line.value.iter().all(|b| matches!(b, b' '..=b'~'));
+        // To the end of each, for what does not branch is done many bytes at a time.
+        let name =
+            starts & line.name.iter().fold(true, |ok, b| ok & (b.is_ascii_alphanumeric() | (*b == b'-')));
+        let value =
+            !line.value.is_empty() & line.value.iter().fold(true, |ok, b| ok & matches!(b, b' '..=b'~'));
         // Anything that could be taken for one of the two framing headers is looked at closely.
         let framing = matches!(line.name.first().map(u8::to_ascii_lowercase), Some(b'c' | b't'))
             && line.name.len() > 12

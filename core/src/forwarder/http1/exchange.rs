@@ -172,9 +172,8 @@ where
         target: &'a mut T,
         (up, down): (Buffer, Buffer),
         framing: Framing,
-        idle: Duration,
+        (idle, now): (Duration, Instant),
     ) -> Self {
-        let now = Instant::now();
         Exchange {
             client,
             target,
@@ -198,6 +197,11 @@ where
     /// Whether the head of the answer is on its way to the client.
     pub(crate) fn answered(&self) -> bool {
         self.download.is_some()
+    }
+
+    /// When the last byte moved.
+    pub(crate) fn last_moved(&self) -> Instant {
+        self.last
     }
 
     /// Whether all of the client's request has been read.

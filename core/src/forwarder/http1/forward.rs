@@ -20,7 +20,7 @@ use crate::forwarder::proxy::OUTPUT;
 use crate::forwarder::record::{Kind, Record};
 use crate::forwarder::settings::{GroupSettings, ListenerSettings};
 use crate::forwarder::tunnel::{self, Ends, Side};
-use crate::forwarder::upstream::{ConnectError, Stream};
+use crate::forwarder::upstream::Stream;
 use crate::forwarder::{Shared, clock};
 use crate::model::Protocol;
 
@@ -62,7 +62,7 @@ where
     let key =
         Key { address: forward.address, source: listener.source, https: group.protocol == Protocol::Https };
     let worker = session.client.worker.clone();
-    let mut target = match worker.pool.take(&key, listener.idle) {
+    let mut target = match worker.pool.take(&key, listener.idle, session.heard) {
         Some(stream) => stream,
         None => {
             let empty = matches!(judged.checked.framing, Framing::Empty | Framing::Length(0));
@@ -85,10 +85,11 @@ where
         websocket: judged.checked.websocket,
         keep_alive: &keep_alive,
     };
-    record.dispatched();
+    let now = record.dispatched();
     let (shared, peer) = (session.client.shared.clone(), session.client.peer);
     let Session { conn, timer, .. } = session;
-    let mut exchange = Exchange::new(conn, &mut target, (up, down), judged.checked.framing, listener.idle);
+    let mut exchange =
+        Exchange::new(conn, &mut target, (up, down), judged.checked.framing, (listener.idle, now));
     let mut on_head = |head: &httparse::Response<'_, '_>, out: &mut Vec<u8>| {
         let application = if group.app_cookie {
             application_cookie(head, judged, (kept, peer), &shared)
@@ -107,6 +108,8 @@ where
     let ended = std::future::poll_fn(|cx| exchange.poll(cx, timer, &mut on_head, &watch)).await;
     let (answered, upload_over) = (exchange.answered(), exchange.upload_over());
     let reusable = exchange.target_reusable() && !ends;
+    let moved = exchange.last_moved();
+    let moved = record.headed_at().map_or(moved, |headed| headed.max(moved));
     match ended {
         Ok(()) => {
             report.ended(Outcome::Response(record.target_status.unwrap_or_default()));
@@ -116,7 +119,7 @@ where
                 return Ok(Then::Gone);
             }
             if reusable {
-                worker.pool.put(key, target);
+                worker.pool.put(key, target, moved);
             }
             Ok(if keep_alive.load(Ordering::Relaxed) && upload_over { Then::Next } else { Then::Close })
         }
@@ -169,12 +172,9 @@ where
     match opened {
         Some(Ok(stream)) => Ok(stream),
         Some(Err(error)) => {
-            record.connect_failed = !matches!(error, ConnectError::Handshake(_));
-            record.tls_failed = matches!(error, ConnectError::Handshake(_));
-            let (status, outcome) = match error {
-                ConnectError::TimedOut => (504, Outcome::TimedOut),
-                ConnectError::Failed(_) | ConnectError::Handshake(_) => (502, Outcome::ConnectFailed),
-            };
+            record.connect_failed = !error.is_tls();
+            record.tls_failed = error.is_tls();
+            let (status, outcome) = error.outcome();
             report.ended(outcome);
             Err(failed(status))
         }

@@ -32,11 +32,11 @@ const MAX_IDLE: usize = 1024;
 
 impl Pool {
     /// A connection that was not closed while it waited.
-    pub(crate) fn take(&self, key: &Key, idle: Duration) -> Option<Stream> {
+    pub(crate) fn take(&self, key: &Key, idle: Duration, now: Instant) -> Option<Stream> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = all.get_mut(key)?;
         while let Some(one) = waiting.pop() {
-            if one.since.elapsed() < idle && one.stream.is_quiet() {
+            if now.duration_since(one.since) < idle && one.stream.is_quiet() {
                 return Some(one.stream);
             }
         }
@@ -44,11 +44,11 @@ impl Pool {
     }
 
     /// Lets a connection wait.
-    pub(crate) fn put(&self, key: Key, stream: Stream) {
+    pub(crate) fn put(&self, key: Key, stream: Stream, now: Instant) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = all.entry(key).or_default();
         if waiting.len() < MAX_IDLE {
-            waiting.push(Idle { stream, since: Instant::now() });
+            waiting.push(Idle { stream, since: now });
         }
     }
 

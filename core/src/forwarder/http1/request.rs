@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::buffer::Buffer;
 use super::check::{Checked, check, is_token};
 use super::framing::Framing;
 use super::head::{Head, HttpVersion, Name, View};
@@ -13,7 +14,9 @@ use crate::forwarder::headers::{self, Arrival};
 use crate::forwarder::hooks::HookRequest;
 use crate::forwarder::proxy::Client;
 use crate::forwarder::record::{Record, Texts};
-use crate::forwarder::settings::{ListenerSettings, MutualTls, XffMode};
+use crate::forwarder::settings::{ListenerSettings, MutualTls, Settings, XffMode};
+use crate::model::ProtocolVersion;
+use crate::time::Now;
 
 /// A request that has been decided.
 pub(crate) struct Judged {
@@ -34,22 +37,42 @@ pub(crate) struct Judged {
 pub(crate) struct Context<'a> {
     pub(crate) client: &'a Client,
     pub(crate) settings: &'a ListenerSettings,
-    pub(crate) unix_s: u64,
+    pub(crate) now: Now,
+}
+
+/// Judges and decides; and writes the head for the target, where nothing has to be asked before.
+pub(crate) fn prepare(
+    bytes: &[u8],
+    context: Context<'_>,
+    all: &Settings,
+    (output, record): (&mut Output, &mut Record),
+    out: &mut Buffer,
+) -> Result<(Judged, Option<Result<(), u16>>), u16> {
+    let head = Head::cut(bytes);
+    let judged = judge(bytes, &head, context, output, record)?;
+    let asks = judged.decision.authenticate.is_some() || context.client.shared.hooks.firewall.is_some();
+    let http1 = match judged.decision.verdict {
+        Verdict::Forward(to) => all.group(to.group).is_some_and(|g| g.version == ProtocolVersion::Http1),
+        _ => false,
+    };
+    let composed =
+        (http1 && !asks).then(|| compose(out.tail(), &head, context, &judged, &HeaderMap::new(), record));
+    Ok((judged, composed))
 }
 
 /// Judges and decides. An error is a status for the client.
-pub(crate) fn judge(
+fn judge(
     bytes: &[u8],
+    head: &Head<'_>,
     context: Context<'_>,
     output: &mut Output,
     record: &mut Record,
 ) -> Result<Judged, u16> {
-    let Context { client, settings, .. } = context;
-    let head = Head::cut(bytes);
+    let Context { client, settings, now } = context;
     if client.shared.observe.wants_text() {
-        record.texts = Some(Box::new(texts(&head, settings, client.bound_port)));
+        record.texts = Some(Box::new(texts(head, settings, client.bound_port)));
     }
-    let checked = check(bytes, &head, settings.desync).map_err(|refused| {
+    let checked = check(bytes, head, settings.desync).map_err(|refused| {
         record.class = refused.class;
         refused.status
     })?;
@@ -57,9 +80,8 @@ pub(crate) fn judge(
     if head.method == b"CONNECT" {
         return Err(400);
     }
-    let view = View { head: &head, peer: client.peer };
-    let (now, entropy) = (client.shared.clock.now(), clock::entropy());
-    let decision = client.shared.router.decide(client.listener, &view, now, entropy, output);
+    let view = View { head, peer: client.peer };
+    let decision = client.shared.router.decide(client.listener, &view, now, clock::entropy(), output);
     record.decided(&decision);
     let mut cookies = Vec::new();
     for cookie in output.set_cookies() {
@@ -122,15 +144,14 @@ pub(crate) fn for_hook(bytes: &[u8], context: Context<'_>, judged: &Judged) -> H
 /// Writes the head for the target (spec: dataplane §6.1–§6.5). `added` are fields that hooks want.
 pub(crate) fn compose(
     out: &mut Vec<u8>,
-    bytes: &[u8],
+    head: &Head<'_>,
     context: Context<'_>,
     judged: &Judged,
     added: &HeaderMap,
     record: &mut Record,
 ) -> Result<(), u16> {
-    let Context { client, settings, unix_s } = context;
+    let Context { client, settings, now } = context;
     let Judged { checked, .. } = judged;
-    let head = Head::cut(bytes);
     let absolute = head.absolute();
     let authority = match absolute {
         Some((authority, _)) => Some(std::str::from_utf8(authority).map_err(|_| 400u16)?),
@@ -147,7 +168,7 @@ pub(crate) fn compose(
         },
         authority,
         rewritten_host: judged.host.as_deref(),
-        unix_s,
+        unix_s: now.unix_s,
         entropy: [clock::entropy(), clock::entropy()],
     };
 
@@ -173,7 +194,7 @@ pub(crate) fn compose(
             push_line(out, b"Host", host);
         }
     }
-    copy_lines(out, &head, context, added);
+    copy_lines(out, head, context, checked.plain, added);
 
     if settings.xff == XffMode::Append {
         out.extend_from_slice(b"X-Forwarded-For: ");
@@ -222,9 +243,11 @@ pub(crate) fn compose(
 }
 
 /// Copies the lines that pass as they are.
-fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, added: &HeaderMap) {
+fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, plain: bool, added: &HeaderMap) {
     let settings = context.settings;
     let mut invalid = false;
+    // Where the load balancer sets them, nobody else may.
+    let guards = settings.tls_headers || settings.mutual_tls != MutualTls::Off;
     let named: smallvec::SmallVec<[&[u8]; 4]> = head
         .all(Name::Connection)
         .flat_map(|v| v.split(|b| *b == b','))
@@ -238,22 +261,25 @@ fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, added: &
         .collect();
     for line in &head.lines {
         let passes = match line.known {
-            Name::Other | Name::UserAgent => true,
+            Name::UserAgent => true,
+            Name::Other => !(guards && settings.owns(line.name.trim_ascii_start())),
             Name::ForwardedFor => settings.xff == XffMode::Preserve,
-            // Where the load balancer sets them, nobody else may.
-            Name::Tls => !(settings.tls_headers || settings.mutual_tls != MutualTls::Off),
+            Name::Tls => !guards,
             _ => false,
         };
         // The continuation of a folded line is a line of its own; framing must not come in this way.
         let name = line.name.trim_ascii_start();
         let folded = name.len() != line.name.len();
-        if !passes || (folded && Name::of(name) != Name::Other) || !is_token(name) || !is_value(line.value) {
+        if !passes || (folded && Name::of(name) != Name::Other) {
+            continue;
+        }
+        if !plain && (!is_token(name) || !is_value(line.value)) {
             continue;
         }
         if !named.is_empty() && named.iter().any(|n| n.eq_ignore_ascii_case(name)) {
             continue;
         }
-        if !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+        if !plain && !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
             invalid = true;
             if settings.drop_invalid {
                 continue;

@@ -14,8 +14,8 @@ use super::buffer::Buffer;
 use super::exchange::{Conn, Timer};
 use super::forward;
 use super::framing::{Decoder, Framing};
-use super::head::{Found, HttpVersion, Scan};
-use super::request::{Context, Judged, compose, for_hook, judge};
+use super::head::{Found, Head, HttpVersion, Scan};
+use super::request::{Context, Judged, compose, for_hook, prepare};
 use crate::decision::Verdict;
 use crate::forwarder::drain::InFlight;
 use crate::forwarder::error_page::{Answer, Http1};
@@ -52,27 +52,40 @@ pub(crate) struct Session<S> {
     pub(crate) conn: Conn<S>,
     pub(crate) timer: Timer,
     pub(crate) client: Client,
+    /// When the client was last heard: a moment of each request that need not be read off a clock again.
+    pub(crate) heard: Instant,
 }
 
-/// Serves a client until its connection ends. `draining` is ready when no more requests are wanted.
+/// Whether more requests are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    /// One, if the client has it on its way.
+    Last,
+    None,
+}
+
+/// Serves a client until its connection ends. `draining` is ready when no more requests are wanted, with
+/// whether to wait for a last one.
 pub(crate) async fn serve<S, D>(stream: S, client: Client, draining: D)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    D: Future<Output = ()>,
+    D: Future<Output = bool>,
 {
     let first = client.settings().listener(client.listener).map_or(LINGER, |s| s.idle);
     let opened = Instant::now();
-    let mut session = Session { conn: Conn::new(stream), timer: Timer::new(first), client };
+    let mut session = Session { conn: Conn::new(stream), timer: Timer::new(first), client, heard: opened };
     let mut draining = std::pin::pin!(draining);
-    let mut drains = false;
+    let mut wanted = Wanted::Any;
     loop {
         let settings = session.client.settings();
         let Some(listener) = settings.listener(session.client.listener).cloned() else { break };
         session.conn.inbox.release();
         let (received, sent) = (session.conn.received, session.conn.sent);
-        let next = next(&mut session, &listener, draining.as_mut(), &mut drains).await;
-        let mut record = Record::new(session.client.peer, Kind::Http1);
-        let last = drains || opened.elapsed() >= listener.client_keep_alive;
+        let next = next(&mut session, &listener, draining.as_mut(), &mut wanted).await;
+        let mut record = Record::new(session.client.peer, Kind::Http1, session.heard);
+        let last =
+            wanted != Wanted::Any || session.heard.duration_since(opened) >= listener.client_keep_alive;
         let then = match next {
             Next::Ended | Next::Silent(false) => break,
             Next::Silent(true) => refuse(&mut session, &listener, 408, &mut record).await,
@@ -112,17 +125,18 @@ async fn next<S, D>(
     session: &mut Session<S>,
     settings: &ListenerSettings,
     mut draining: Pin<&mut D>,
-    drains: &mut bool,
+    wanted: &mut Wanted,
 ) -> Next
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    D: Future<Output = ()>,
+    D: Future<Output = bool>,
 {
     let mut scan = Scan::default();
-    let mut last = Instant::now();
+    // What has been read ahead is heard now.
+    session.heard = Instant::now();
     std::future::poll_fn(|cx| {
         loop {
-            let Session { conn, timer, .. } = session;
+            let Session { conn, timer, heard, .. } = session;
             match scan.look(conn.inbox.bytes()) {
                 Found::Head(length) => return Poll::Ready(Next::Head(length)),
                 Found::TooLong(status) => return Poll::Ready(Next::TooLong(status)),
@@ -139,18 +153,20 @@ where
             match conn.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Ended),
                 Poll::Ready(Ok(_)) => {
-                    last = Instant::now();
+                    *heard = Instant::now();
                     continue;
                 }
                 Poll::Pending => {}
             }
-            if !*drains && draining.as_mut().poll(cx).is_ready() {
-                *drains = true;
+            if *wanted == Wanted::Any
+                && let Poll::Ready(patient) = draining.as_mut().poll(cx)
+            {
+                *wanted = if patient { Wanted::Last } else { Wanted::None };
             }
-            if *drains && !scan.has_begun() {
+            if *wanted == Wanted::None && !scan.has_begun() {
                 return Poll::Ready(Next::Ended);
             }
-            let silent = timer.poll_until(last + settings.idle, cx).is_ready();
+            let silent = timer.poll_until(*heard + settings.idle, cx).is_ready();
             return if silent { Poll::Ready(Next::Silent(scan.has_begun())) } else { Poll::Pending };
         }
     })
@@ -169,15 +185,14 @@ async fn one<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let context = Context {
-        client: &session.client,
-        settings: listener,
-        unix_s: session.client.shared.clock.now().unix_s,
-    };
+    let context =
+        Context { client: &session.client, settings: listener, now: session.client.shared.clock.now() };
     let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
-    let judged = OUTPUT.with_borrow_mut(|output| judge(head, context, output, record));
-    let judged = match judged {
-        Ok(judged) => judged,
+    let mut up = Buffer::default();
+    let prepared =
+        OUTPUT.with_borrow_mut(|output| prepare(head, context, settings, (output, record), &mut up));
+    let (judged, composed) = match prepared {
+        Ok(prepared) => prepared,
         Err(status) => {
             session.conn.inbox.consume(length);
             return refuse(session, listener, status, record).await;
@@ -214,10 +229,9 @@ where
         session.conn.inbox.consume(length);
         return answer_with(session, listener, Answer::error(464), &judged, last, record).await;
     }
-    let mut up = Buffer::default();
-    let context = Context { client: &session.client, settings: listener, unix_s: context.unix_s };
     let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
-    let composed = compose(up.tail(), head, context, &judged, &added, record);
+    let composed =
+        composed.unwrap_or_else(|| compose(up.tail(), &Head::cut(head), context, &judged, &added, record));
     let kept = if group.app_cookie { head.to_vec() } else { Vec::new() };
     session.conn.inbox.consume(length);
     if let Err(status) = composed {
