@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,6 +130,12 @@ class Serve:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Serve]]:
     """Starts `podway serve` as often as a test needs; stops what is left."""
+    with serving() as start:
+        yield start
+
+
+@contextmanager
+def serving() -> Iterator[Callable[..., Serve]]:
     started: list[Serve] = []
 
     def start(*args: str | Path) -> Serve:
@@ -145,8 +152,10 @@ def serve() -> Iterator[Callable[..., Serve]]:
         started.append(s)
         return s
 
-    yield start
-    for s in started:
-        if s.process.poll() is None:
-            s.process.kill()
-            s.process.wait(10)
+    try:
+        yield start
+    finally:
+        for s in started:
+            if s.process.poll() is None:
+                s.process.kill()
+                s.process.wait(10)

@@ -1,7 +1,6 @@
 //! What a run tells about itself on a port of its own, read-only: a status page, its data, the metrics.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -10,17 +9,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::forwarder::Observer;
 
 /// The page: one file, no build step; everything in it comes from `/status.json`.
 const PAGE: &str = include_str!("status.html");
 
-/// Answers on `address` from now on.
-pub(super) async fn start(observer: Observer, address: SocketAddr) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
+/// Answers on `socket` from now on, until the task is aborted.
+pub(super) fn start(observer: Observer, socket: std::net::TcpListener) -> std::io::Result<JoinHandle<()>> {
+    let listener = TcpListener::from_std(socket)?;
+    Ok(tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -39,8 +38,7 @@ pub(super) async fn start(observer: Observer, address: SocketAddr) -> std::io::R
                     .await;
             });
         }
-    });
-    Ok(address)
+    }))
 }
 
 fn answer(request: &Request<Incoming>, observer: &Observer) -> Response<Full<Bytes>> {

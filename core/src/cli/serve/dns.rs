@@ -1,7 +1,7 @@
 //! A DNS responder for the record sets and the load balancers' own names, on loopback.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use hickory_server::proto::rr::{RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
 
 use crate::model::Model;
 
@@ -60,15 +61,20 @@ impl Zone {
     }
 }
 
-/// Answers on UDP and TCP from now on.
-pub(super) async fn start(zone: Zone, address: SocketAddr) -> std::io::Result<()> {
-    let udp = UdpSocket::bind(address).await?;
-    let tcp = TcpListener::bind(address).await?;
+/// Answers on these sockets from now on, until the task is aborted.
+pub(super) fn start(
+    zone: Zone,
+    udp: std::net::UdpSocket,
+    tcp: std::net::TcpListener,
+) -> std::io::Result<JoinHandle<()>> {
+    let (udp, tcp) = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
     let mut server = Server::new(Responder(zone));
     server.register_socket(udp);
     server.register_listener(tcp, Duration::from_secs(5), 64);
-    tokio::spawn(async move { server.block_until_done().await });
-    Ok(())
+    Ok(tokio::spawn(async move {
+        // It ends with the task; what its last client makes of that is nobody's error.
+        let _ = server.block_until_done().await;
+    }))
 }
 
 struct Responder(Zone);

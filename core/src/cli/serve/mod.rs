@@ -5,9 +5,12 @@ mod admin;
 mod certificate;
 mod cluster;
 mod dns;
+#[cfg(unix)]
+mod handover;
 mod logfile;
 mod pod;
 mod relay;
+mod sockets;
 mod status;
 mod watch;
 
@@ -22,6 +25,7 @@ use std::time::Duration;
 use clap::Args;
 
 use self::cluster::Cluster;
+use self::sockets::Sockets;
 use super::input::{self, InputArgs};
 use super::{misused, refuse};
 use crate::error::Error;
@@ -68,6 +72,14 @@ pub(super) struct ServeArgs {
     /// Append the connection log; `-` is standard output
     #[arg(long, value_name = "FILE")]
     connection_log: Option<PathBuf>,
+    /// A Unix socket for restarts without a gap: takes the listening sockets over from the `serve` that has
+    /// it, which then drains and ends, and hands them to the next one
+    #[cfg(unix)]
+    #[arg(long, value_name = "SOCKET")]
+    hand_over: Option<PathBuf>,
+    /// Threads that serve clients, each with connections to targets of its own; one for each core unless told
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
     /// Seconds that requests get to finish at the end
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u64,
@@ -143,9 +155,26 @@ impl From<StartError> for Failure {
     }
 }
 
+/// Runtimes for the load balancers, each on a thread of its own. They end with the process.
+fn workers(args: &ServeArgs) -> std::io::Result<Vec<tokio::runtime::Handle>> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let number = args.workers.map_or_else(cores, usize::from);
+    let worker = |i| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let run = move || runtime.block_on(std::future::pending::<()>());
+        std::thread::Builder::new().name(format!("worker-{i}")).spawn(run)?;
+        Ok(handle)
+    };
+    (0..number).map(worker).collect()
+}
+
 /// Everything that runs.
 struct Served {
     args: ServeArgs,
+    sockets: Sockets,
+    /// What answers besides the load balancers.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     router: Arc<Router>,
     running: Running,
     cluster: Cluster,
@@ -157,15 +186,19 @@ struct Served {
 async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
     let clock = ForwarderClock::new();
     let options = Options { port_map: port_map(&args), ..Options::default() };
-    // Sessions of a local run end with it.
-    let secret = crate::forwarder::secret()?;
+    let mut sockets = Sockets::new(&args)?;
+    // Sessions of a local run end with it, and with those that took over from it.
+    let secret = sockets.secret()?;
     let router = Arc::new(Router::new(&loaded.model, options, KeyRing::from_secret(&secret)?, clock.now())?);
     let mut cluster = Cluster::new(&args.endpoint);
     cluster.follow(&loaded).await;
     let mut addresses = HashMap::new();
     assign(&loaded.model.load_balancers, &mut addresses);
     let dial = cluster.dialled();
+    let workers = workers(&args).map_err(|e| Failure::Said(format!("cannot start: {e}")))?;
     let mut builder = Forwarder::builder(router.clone(), &loaded.model, clock)
+        .workers(workers)
+        .reuse_port(true)
         .dial(move |address| dial.load().get(&address).copied().unwrap_or(address));
     for (name, address) in &addresses {
         builder = builder.source(name, *address);
@@ -181,24 +214,30 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
         builder = builder.connection_log(log(path)?);
     }
     let running = builder.start().await?;
+    let zone = dns::Zone::default();
+    let mut tasks = Vec::new();
+    let at = |port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
     if let Some(port) = args.admin_port {
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-        let bound = admin::start(running.observer(), address)
-            .await
-            .map_err(|e| Failure::Said(format!("cannot serve the status page on {address}: {e}")))?;
+        let failed = |e| Failure::Said(format!("cannot serve the status page on {}: {e}", at(port)));
+        let socket = sockets.tcp("admin", at(port)).map_err(failed)?;
+        let bound = socket.local_addr().map_err(failed)?;
+        tasks.push(admin::start(running.observer(), socket).map_err(failed)?);
         status::say(format!("status page: http://{bound}/"));
     }
-    let zone = dns::Zone::default();
-    let mut served = Served { args, router, running, cluster, zone, addresses };
+    if args.dns_port != 0 {
+        let address = at(args.dns_port);
+        let failed = |e| {
+            Failure::Said(format!("cannot answer DNS on {address}: {e}; choose another port with --dns-port"))
+        };
+        let udp = sockets.udp("dns", address).map_err(failed)?;
+        let tcp = sockets.tcp("dns over tcp", address).map_err(failed)?;
+        tasks.push(dns::start(zone.clone(), udp, tcp).map_err(failed)?);
+    }
+    let mut served = Served { args, sockets, tasks, router, running, cluster, zone, addresses };
     served.bind(&loaded)?;
     served.zone.set(&loaded.model, &served.addresses);
-    if served.args.dns_port != 0 {
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), served.args.dns_port);
-        dns::start(served.zone.clone(), address).await.map_err(|e| {
-            Failure::Said(format!("cannot answer DNS on {address}: {e}; choose another port with --dns-port"))
-        })?;
-    }
     served.greet(&loaded);
+    served.sockets.ready()?;
     served.until_told(loaded).await
 }
 
@@ -228,7 +267,16 @@ impl Served {
                     (None, tls) => {
                         let port = mapped(&self.args.map_port, listener.port).saturating_add(shift);
                         let address = SocketAddr::new(ip, port);
-                        self.running.bind(id, address, tls)?;
+                        let name = format!("{} {}", balancer.load_balancer_name, listener.port);
+                        let handed = self.sockets.listener(&name);
+                        if handed.is_empty() {
+                            // Two processes could have the port by SO_REUSEPORT, unawares.
+                            std::net::TcpListener::bind(address)
+                                .map_err(|source| StartError::Bind { address, source })?;
+                            self.running.bind(id, address, tls)?;
+                        } else {
+                            self.running.adopt(id, handed, tls)?;
+                        }
                     }
                 }
             }
@@ -308,9 +356,15 @@ impl Served {
         let terminal = std::io::stdout().is_terminal();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut stop = std::pin::pin!(told_to_stop());
-        loop {
+        let mut waiting = self.sockets.wait(&self.args)?;
+        let handed_over = loop {
             tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop => break false,
+                next = waiting.next() => {
+                    if self.give(&loaded, next).await {
+                        break true;
+                    }
+                }
                 Some(()) = changes.recv() => {
                     if let Some(changed) = self.follow().await {
                         status::say("files changed: taken over".to_owned());
@@ -330,12 +384,43 @@ impl Served {
                     }
                 }
             }
+        };
+        for task in &self.tasks {
+            task.abort();
         }
-        status::say("stopping: requests may finish".to_owned());
-        let Drained { connections, requests, cut } =
-            self.running.shutdown(Duration::from_secs(self.args.grace)).await;
+        let grace = Duration::from_secs(self.args.grace);
+        let Drained { connections, requests, cut } = if handed_over {
+            status::say("another process has taken over: requests may finish".to_owned());
+            self.running.retire(grace).await
+        } else {
+            status::say("stopping: requests may finish".to_owned());
+            self.running.shutdown(grace).await
+        };
         status::say(format!("drained {requests} requests on {connections} connections, {cut} cut"));
         Ok(())
+    }
+
+    /// Hands everything over to a process that asks; whether it has.
+    async fn give(&self, loaded: &Loaded, to: sockets::Asking) -> bool {
+        let mut listeners = Vec::new();
+        for balancer in &loaded.model.load_balancers {
+            for listener in &balancer.listeners {
+                let id = self.router.listener(&balancer.load_balancer_arn, listener.port);
+                let name = format!("{} {}", balancer.load_balancer_name, listener.port);
+                match id.map(|id| self.running.sockets(id)) {
+                    Some(Ok(sockets)) => listeners.extend(sockets.into_iter().map(|s| (name.clone(), s))),
+                    Some(Err(e)) => status::say(format!("{name} cannot be handed over: {e}")),
+                    None => {}
+                }
+            }
+        }
+        match self.sockets.give(to, listeners).await {
+            Ok(()) => true,
+            Err(e) => {
+                status::say(format!("not handed over: {e}"));
+                false
+            }
+        }
     }
 
     /// Where each listener can be reached, as a URL.
