@@ -52,7 +52,7 @@ venv() {
 
 command_tests() {
     cargo build -q -p podway --features cli,capi \
-        && venv pytest dnspython botocore \
+        && venv pytest dnspython botocore grpcio websockets hypercorn trustme \
         && PODWAY=$target/debug/podway "$target/venv/bin/python" -m pytest -q tests/cli
 }
 
