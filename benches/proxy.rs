@@ -44,11 +44,11 @@ async fn serve(told: &Value, workers: Vec<tokio::runtime::Handle>) -> Result<(),
         None => told["tls_port"].as_u64().map(u16::try_from).transpose()?,
     };
     let sticky = std::env::var("BENCH_STICKY").is_ok_and(|s| s == "1") || told["sticky"] == true;
-    let model = serde_json::from_value(model(told, tls_port.is_some(), sticky))?;
+    let model = serde_json::from_value(model(told, port, tls_port, sticky))?;
     let clock = ForwarderClock::new();
     let router =
         Arc::new(Router::new(&model, Options::default(), KeyRing::from_secret(&[7; 32])?, clock.now())?);
-    let plain = router.listener("bench", 80).ok_or("no listener")?;
+    let plain = router.listener("bench", port).ok_or("no listener")?;
     let mut builder = Forwarder::builder(router.clone(), &model, clock)
         .workers(workers)
         .health_checks(false)
@@ -62,7 +62,7 @@ async fn serve(told: &Value, workers: Vec<tokio::runtime::Handle>) -> Result<(),
             key: std::fs::read(key)?,
             arn: None,
         };
-        let secure = router.listener("bench", 443).ok_or("no listener")?;
+        let secure = router.listener("bench", port).ok_or("no listener")?;
         builder = builder.bind(secure, ([127, 0, 0, 1], port).into(), Some(TlsConfig::new(&[pem])?));
     }
     let running = builder.start().await?;
@@ -72,7 +72,7 @@ async fn serve(told: &Value, workers: Vec<tokio::runtime::Handle>) -> Result<(),
     Ok(())
 }
 
-fn model(told: &Value, tls: bool, sticky: bool) -> Value {
+fn model(told: &Value, port: u16, tls_port: Option<u16>, sticky: bool) -> Value {
     let mut attributes = vec![json!({"Key": "stickiness.enabled", "Value": sticky.to_string()})];
     if sticky {
         attributes.push(json!({"Key": "stickiness.type", "Value": "lb_cookie"}));
@@ -102,10 +102,11 @@ fn model(told: &Value, tls: bool, sticky: bool) -> Value {
         json!({"Port": port, "Protocol": protocol, "Rules": rules, "DefaultActions": [
             {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]})
     };
-    let mut listeners = vec![listener(80, "HTTP")];
-    if tls {
-        listeners.push(listener(443, "HTTPS"));
-    }
-    json!({"LoadBalancers": [{"LoadBalancerArn": "arn:bench", "LoadBalancerName": "bench", "Listeners": listeners}],
+    let mut listeners = vec![listener(port, "HTTP")];
+    listeners.extend(tls_port.map(|port| listener(port, "HTTPS")));
+    // The others pass the Host as it came.
+    let attributes = [json!({"Key": "routing.http.preserve_host_header.enabled", "Value": "true"})];
+    json!({"LoadBalancers": [{"LoadBalancerArn": "arn:bench", "LoadBalancerName": "bench", "Listeners": listeners,
+            "Attributes": attributes}],
         "TargetGroups": groups})
 }
