@@ -7,11 +7,11 @@ use std::str;
 use serde::{Serialize, Serializer};
 
 use crate::ProbeResult;
-use crate::decision::{Decision, Outcome, Output, Stickiness, TargetId, Unsticky, Verdict};
+use crate::decision::{Decision, Outcome, Stickiness, TargetId, Unsticky, Verdict};
 use crate::explain::Explanation;
 use crate::model::{Priority, TargetHealthState};
 use crate::router::{
-    GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Router, TargetInfo, WhyUnsticky, ZoneHealth,
+    GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Output, Router, TargetInfo, WhyUnsticky, ZoneHealth,
 };
 
 /// A decision in words and names. What does not belong to the decision's type is `None`.

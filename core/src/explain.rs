@@ -5,12 +5,12 @@
 use serde::Serialize;
 
 use crate::compile::{compile_condition, grpc_patterns};
-use crate::decision::{Decision, ListenerId, Outcome, Output};
+use crate::decision::{Decision, ListenerId, Outcome};
 use crate::matcher::Subject;
 use crate::model::{Priority, RuleCondition};
 use crate::options::Options;
 use crate::request::RequestView;
-use crate::router::{Router, rules_read};
+use crate::router::{Output, Router, rules_read};
 use crate::time::Now;
 
 /// Why a request goes where it goes. As JSON it has ELBv2's names where ELBv2 has them.

@@ -53,11 +53,12 @@ mod state;
 mod sticky;
 mod sync;
 mod table;
+mod texts;
 mod time;
 
 pub use decision::{
-    Authenticate, Decision, Forward, GroupId, ListenerId, Outcome, Output, Reason, Stickiness, TargetId,
-    Unsticky, Verdict,
+    Authenticate, Decision, Forward, GroupId, ListenerId, Outcome, Reason, Stickiness, TargetId, Unsticky,
+    Verdict,
 };
 pub use describe::Description;
 #[cfg(feature = "manifest")]
@@ -69,8 +70,8 @@ pub use kube_proxy::{Hop, KubeProxy};
 pub use options::{Anomaly, Options, PathDecode, Tie, ZeroWeights};
 pub use request::{HttpRequest, Request, RequestView};
 pub use router::{
-    AdministrativeOverride, GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Probe, Router, TargetInfo,
-    UnstickyReason, WhyUnsticky, ZoneHealth,
+    AdministrativeOverride, GroupInfo, HealthEvent, HopInfo, HopTo, ListenerInfo, Output, Probe, Router,
+    TargetInfo, UnstickyReason, WhyUnsticky, ZoneHealth,
 };
 pub use sticky::KeyRing;
 pub use time::Now;

@@ -6,10 +6,10 @@ use super::guard::{guard, quiet};
 use super::status::podway_status;
 use super::view::podway_str;
 use crate::decision::{
-    Authenticate, Decision, Forward, GroupId, Outcome, Output, Reason, Stickiness, TargetId, Unsticky,
-    Verdict,
+    Authenticate, Decision, Forward, GroupId, Outcome, Reason, Stickiness, TargetId, Unsticky, Verdict,
 };
 use crate::model::Priority;
+use crate::router::Output;
 
 /// An IP address with a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

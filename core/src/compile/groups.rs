@@ -9,7 +9,7 @@ use crate::error::{Code, Diagnostic};
 use crate::health::{Codes, HealthCheck};
 use crate::mix::fingerprint;
 use crate::model::{ProtocolVersion, TargetGroup, TargetHealthDescription};
-use crate::table::{GroupEntry, TargetEntry};
+use crate::table::{GroupEntry, NOWHERE, TargetEntry};
 
 pub(super) fn compile_groups(
     all: &[Cow<'_, TargetGroup>],
@@ -66,7 +66,7 @@ fn target(number: u32, group: &TargetGroup, description: &TargetHealthDescriptio
         id: target.id.clone(),
         port,
         zone: target.availability_zone.clone(),
-        address: ip.map(|ip| SocketAddr::new(ip, port)),
+        address: ip.map_or(NOWHERE, |ip| SocketAddr::new(ip, port)),
         probe_address: ip.map(|ip| SocketAddr::new(ip, probe_port)),
         health: description.target_health.clone(),
         fingerprint: target_fingerprint(&group.target_group_arn, &target.id, port),

@@ -250,7 +250,7 @@ impl<'a> Builder<'a> {
         }
         index.hosts = HostMap::new(hosts.into_iter());
         index.suffixes = HostMap::new(suffixes.into_iter());
-        index.shrink();
+        index.finish();
         index
     }
 }

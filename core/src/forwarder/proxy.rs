@@ -23,9 +23,10 @@ use super::settings::{GroupSettings, ListenerSettings, Settings};
 use super::tls::TlsFacts;
 use super::upstream::ConnectError;
 use super::{Shared, Worker, clock, http2_pool};
-use crate::decision::{Decision, Forward, ListenerId, Outcome, Output, Verdict};
+use crate::decision::{Decision, Forward, ListenerId, Outcome, Verdict};
 use crate::model::{Protocol, ProtocolVersion};
 use crate::request::{HttpRequest, Request as Asked};
+use crate::router::Output;
 
 /// A client connection.
 #[derive(Clone)]

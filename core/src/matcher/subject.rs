@@ -26,24 +26,36 @@ pub(crate) struct BadTarget;
 impl<'a> Subject<'a> {
     /// Takes the request apart. `buffer` holds the path where normalisation changes it; a path that does
     /// not fit into its capacity is refused.
+    #[inline]
     pub(crate) fn new<R: RequestView>(
         request: &'a R,
         options: &Options,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Self, BadTarget> {
+        // Most targets are a path that nothing has to be done about; one look tells.
         let target = request.target();
+        if target.first() == Some(&b'/') && !options.path_merge_slashes && !special(target) {
+            return Ok(Subject { host: request.host(), path: target, sent_path: target, query: None });
+        }
+        Self::taken_apart(request, target, options, buffer)
+    }
+
+    fn taken_apart<R: RequestView>(
+        request: &'a R,
+        target: &'a [u8],
+        options: &Options,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Self, BadTarget> {
         let (authority, rest) = split_absolute(target);
         let host = authority.or_else(|| request.host());
-        // Most targets are a path that nothing has to be done about; one look tells.
-        let looked = special(rest);
-        let end = if looked { memchr2(b'?', b'#', rest) } else { None };
+        let end = memchr2(b'?', b'#', rest);
         let (path, tail) = end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, b""));
         let query = tail.strip_prefix(b"?").map(|query| match memchr(b'#', query) {
             Some(end) => query.get(..end).unwrap_or_default(),
             None => query,
         });
         let sent_path = if path.is_empty() && authority.is_some() { &b"/"[..] } else { path };
-        let untouched = !looked && !options.path_merge_slashes;
+        let untouched = !options.path_merge_slashes && !special(sent_path);
         let path = if untouched || sent_path == b"*" || plain(sent_path, options) {
             sent_path
         } else {
@@ -108,6 +120,9 @@ impl<'a> Subject<'a> {
 /// are not one.
 #[inline]
 pub(crate) fn without_port(host: &[u8]) -> &[u8] {
+    if !host.last().is_some_and(|b| b.is_ascii_digit() || *b == b':') {
+        return host;
+    }
     let digits = host.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let name = host.get(..host.len() - digits).unwrap_or(host);
     name.strip_suffix(b":").unwrap_or(host)
@@ -133,21 +148,21 @@ fn split_absolute(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
 }
 
 /// Whether there may be a byte that ends a path, or that normalisation does something about: a look at
-/// eight bytes at a time that tells of every `?`, `#`, `%` and `.`, and of `!` and `'` too.
+/// eight bytes at a time that tells of every `?` and `.`, and of whatever comes before `-` in ASCII, which is
+/// `#` and `%` and what is rare in paths.
 #[inline]
 fn special(text: &[u8]) -> bool {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    let each = |byte: u8| EACH * u64::from(byte);
+    const HIGH: u64 = 0x80 * EACH;
     let any = |bytes: &[u8; 8]| {
         let word = u64::from_le_bytes(*bytes);
-        let zero = |w: u64| w.wrapping_sub(EACH) & !w;
-        // `#` and `%` differ in two bits, which `!` and `'` have otherwise.
-        let others = zero((word ^ each(b'#')) & !each(0x06));
-        (zero(word ^ each(b'?')) | zero(word ^ each(b'.')) | others) & each(0x80) != 0
+        let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+        (below(word, b'-') | is(b'.') | is(b'?')) & HIGH != 0
     };
     match text.last_chunk::<8>() {
         Some(last) => any(last) || text.as_chunks::<8>().0.iter().any(any),
-        None => text.iter().any(|byte| matches!(byte, b'?' | b'#' | b'%' | b'.')),
+        None => text.iter().any(|byte| *byte < b'-' || matches!(byte, b'.' | b'?')),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Stickiness of type `app_cookie`, on the way back: whether the target's response starts a session, and
 //! the cookies that hold the client's sessions with all such groups (spec: dataplane §4.3).
 
-use super::Router;
-use super::Snapshot;
-use crate::decision::{Decision, Full, Output, Stickiness, Text, Texts, Unsticky, Verdict};
+use super::{Output, Router, Snapshot};
+use crate::decision::{Decision, Stickiness, Unsticky, Verdict};
 use crate::mix::mix;
 use crate::request::RequestView;
 use crate::sticky::{self, APPLICATION, Kind, REMOVE, SameSite, TICKETS};
 use crate::table::StickinessAttributes;
+use crate::texts::{DATE, Full, Text, Texts};
 use crate::time::Now;
 
 const TEXTS: [Text; 4] = [Text::AppCookie0, Text::AppCookie1, Text::AppCookie2, Text::AppCookie3];
@@ -56,7 +56,7 @@ impl Router {
         };
         let ticket = (goes_on || sets(name))
             .then(|| snapshot.ticket(Kind::Application, group, slot, *seconds, now))
-            .and_then(|ticket| snapshot.keys.seal(&ticket, mix(entropy) as u32));
+            .map(|ticket| snapshot.keys.seal(&ticket, mix(entropy) as u32));
         let writer = Sessions {
             snapshot: &snapshot,
             own: ticket.as_ref().map(|t| t.as_slice()),
@@ -94,7 +94,7 @@ impl Sessions<'_> {
         &self,
         request: &R,
         name: &str,
-        expires: &[u8],
+        expires: &[u8; DATE],
         texts: &mut Texts,
     ) -> Result<(), Full> {
         let mut cookies = TEXTS.into_iter().zip(APPLICATION);

@@ -1,22 +1,18 @@
 //! The target half of a decision: group, target, cookies (spec: dataplane §3.1, §4). No allocation, no lock,
 //! no system call.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use super::Snapshot;
 use crate::GroupId;
-use crate::decision::{Forward, Reason, Stickiness, Text, Texts, Unsticky, Verdict};
+use crate::decision::{Authenticate, Decision, Forward, Reason, Stickiness, Unsticky, Verdict};
 use crate::mix::mix;
-use crate::model::TargetHealthState;
+use crate::model::{Priority, TargetHealthState};
 use crate::request::RequestView;
 use crate::select::{self, Weighted};
-use crate::state::Slot;
+use crate::state::{GroupState, Slot};
 use crate::sticky::{self, Cookie, Kind, SameSite, Ticket};
 use crate::table::{ForwardEntry, GroupEntry, StickinessAttributes};
+use crate::texts::{Text, Texts};
 use crate::time::Now;
-
-/// The address of a target whose node the model does not know: nobody can connect to port 0.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The days that a browser keeps a cookie, whatever its own duration is (K-16).
 const EXPIRES_S: u64 = 7 * 24 * 3600;
@@ -36,100 +32,156 @@ pub(super) struct Moment {
 struct Chosen<'s> {
     index: usize,
     entry: &'s GroupEntry,
+    state: &'s GroupState,
+    fail_open: bool,
+}
+
+/// What the rules said before the forward: with it a verdict is a decision.
+#[derive(Clone, Copy)]
+pub(super) struct Ruled {
+    pub(super) priority: Option<Priority>,
+    pub(super) authenticate: Option<Authenticate>,
+}
+
+impl Ruled {
+    /// The request never got to the rules.
+    pub(super) const NOWHERE: Ruled = Ruled { priority: None, authenticate: None };
+
+    #[inline]
+    pub(super) fn then(self, verdict: Verdict) -> Decision {
+        Decision { priority: self.priority, authenticate: self.authenticate, verdict }
+    }
+
+    #[inline]
+    pub(super) fn error(self, status: u16, reason: Reason) -> Decision {
+        self.then(Verdict::Error { status, reason })
+    }
 }
 
 impl Snapshot {
-    /// Chooses group and target of a forward, counts the request in, and writes its cookies. With `failed`
-    /// it is for a request that could not be sent there: the group stays, the target must be another.
+    /// Chooses group and target of a forward, counts the request in, and writes its cookies.
     #[inline]
     pub(super) fn forward<R: RequestView>(
         &self,
+        ruled: Ruled,
         forward: u32,
         request: &R,
         moment: Moment,
-        failed: Option<&Forward>,
         texts: &mut Texts,
-    ) -> Verdict {
+    ) -> Decision {
         let Some(forward) = self.table.forwards.get(forward as usize) else {
-            return error(503, Reason::NoTarget);
+            return ruled.error(503, Reason::NoTarget);
         };
-        let again = failed.and_then(|failed| self.group_place(failed.group)).map(|at| at as u32);
-        let drawn = match again.filter(|at| forward.groups.iter().any(|(group, _)| group == at)) {
-            Some(group) => Ok(Weighted::Group(group)),
-            None => self.drawn(forward, request, moment),
-        };
-        match drawn {
-            Err(reason) => error(400, reason),
-            Ok(Weighted::Group(index)) => {
-                self.to_group(forward, index as usize, request, moment, failed, texts)
-            }
-            Ok(Weighted::Zero) => error(503, Reason::ZeroWeight),
-            Ok(Weighted::Empty) => error(503, Reason::NoTarget),
-        }
-    }
-
-    /// The group that the client's cookie names, else one by weight.
-    fn drawn<R: RequestView>(
-        &self,
-        forward: &ForwardEntry,
-        request: &R,
-        moment: Moment,
-    ) -> Result<Weighted, Reason> {
         let named = match forward.stickiness_seconds {
-            Some(_) => self.named_group(forward, request, moment.now)?,
+            Some(_) => match self.named_group(forward, request, moment.now) {
+                Ok(named) => named,
+                Err(reason) => return ruled.error(400, reason),
+            },
             None => None,
         };
-        Ok(named.map_or_else(
-            || select::group(forward, self.options.zero_weights, moment.entropy),
-            Weighted::Group,
-        ))
-    }
-
-    fn to_group<R: RequestView>(
-        &self,
-        forward: &ForwardEntry,
-        index: usize,
-        request: &R,
-        moment: Moment,
-        failed: Option<&Forward>,
-        texts: &mut Texts,
-    ) -> Verdict {
+        let drawn = match named {
+            Some(group) => Weighted::Group(group),
+            None => select::group(forward, self.options.zero_weights, moment.entropy),
+        };
+        let index = match drawn {
+            Weighted::Group(index) => index as usize,
+            Weighted::Zero => return ruled.error(503, Reason::ZeroWeight),
+            Weighted::Empty => return ruled.error(503, Reason::NoTarget),
+        };
         let (Some(entry), Some(state)) = (self.table.groups.get(index), self.groups.get(index)) else {
-            return error(503, Reason::NoTarget);
+            return ruled.error(503, Reason::NoTarget);
         };
         let (count, fail_open) = state.eligible();
         if count == 0 {
-            return error(503, Reason::NoTarget);
+            return ruled.error(503, Reason::NoTarget);
         }
-        let group = Chosen { index, entry };
-        let (named, stickiness) = self.named_target(forward, group, request, moment.now);
-        let slot_of = |target: u32| self.targets.get(target as usize).map(|slot| &**slot);
-        let select = |entropy: u64| {
-            select::target(&entry.attributes, state, slot_of, &self.options, moment.now, entropy)
+        let group = Chosen { index, entry, state, fail_open };
+        let (named, stickiness) = match entry.attributes.stickiness {
+            StickinessAttributes::Off => (None, Stickiness::Off),
+            _ => self.named_target(forward, group, request, moment.now),
         };
-        let chosen = match failed {
-            None => named.or_else(|| select(moment.entropy >> 16)),
-            Some(failed) => {
-                let other = |target: &u32| slot_of(*target).is_some_and(|slot| slot.id != failed.target);
-                // The algorithm's choice, else whoever else may be chosen.
-                let mut drawn = (0..3).filter_map(|n| select(mix(moment.entropy ^ n)));
-                drawn.find(other).or_else(|| (0..count).filter_map(|place| state.at(place)).find(other))
-            }
+        match named.or_else(|| self.selected(group, moment.now, moment.entropy >> 16)) {
+            Some(target) => self.to_target(ruled, forward, group, (target, stickiness), moment, texts),
+            None => ruled.error(503, Reason::NoTarget),
+        }
+    }
+
+    /// The same for a request that could not be sent to the target of `failed`: the group stays while it is
+    /// in the action, the target must be another.
+    pub(super) fn forward_again<R: RequestView>(
+        &self,
+        ruled: Ruled,
+        forward: u32,
+        request: &R,
+        moment: Moment,
+        failed: &Forward,
+        texts: &mut Texts,
+    ) -> Decision {
+        let none = ruled.error(503, Reason::NoTarget);
+        let Some(forward) = self.table.forwards.get(forward as usize) else { return none };
+        let index = match self.group_place(failed.group) {
+            Some(place) if forward.groups.iter().any(|(group, _)| *group as usize == place) => place,
+            _ => match select::group(forward, self.options.zero_weights, moment.entropy) {
+                Weighted::Group(index) => index as usize,
+                Weighted::Zero | Weighted::Empty => return none,
+            },
         };
-        let Some((target, slot)) =
-            chosen.and_then(|t| Some((self.table.targets.get(t as usize)?, slot_of(t)?)))
+        let (Some(entry), Some(state)) = (self.table.groups.get(index), self.groups.get(index)) else {
+            return none;
+        };
+        let (count, fail_open) = state.eligible();
+        let group = Chosen { index, entry, state, fail_open };
+        let (_, stickiness) = self.named_target(forward, group, request, moment.now);
+        let other = |target: &u32| self.slot_of(*target).is_some_and(|slot| slot.id != failed.target);
+        // The algorithm's choice, else whoever else may be chosen.
+        let mut drawn = (0..3).filter_map(|n| self.selected(group, moment.now, mix(moment.entropy ^ n)));
+        let chosen = drawn.find(other).or_else(|| (0..count).filter_map(|place| state.at(place)).find(other));
+        match chosen {
+            Some(target) => self.to_target(ruled, forward, group, (target, stickiness), moment, texts),
+            None => none,
+        }
+    }
+
+    #[inline]
+    fn slot_of(&self, target: u32) -> Option<&Slot> {
+        self.targets.get(target as usize).map(|slot| &**slot)
+    }
+
+    /// The choice of the group's algorithm.
+    #[inline]
+    fn selected(&self, group: Chosen<'_>, now: Now, entropy: u64) -> Option<u32> {
+        let Chosen { entry, state, .. } = group;
+        select::target(&entry.attributes, state, |t| self.slot_of(t), &self.options, now, entropy)
+    }
+
+    /// Counts the request in at its target, and writes the cookies.
+    #[inline]
+    fn to_target(
+        &self,
+        ruled: Ruled,
+        forward: &ForwardEntry,
+        group: Chosen<'_>,
+        (target, stickiness): (u32, Stickiness),
+        moment: Moment,
+        texts: &mut Texts,
+    ) -> Decision {
+        let (Some(entry), Some(slot)) = (self.table.targets.get(target as usize), self.slot_of(target))
         else {
-            return error(503, Reason::NoTarget);
+            return ruled.error(503, Reason::NoTarget);
         };
+        let sticky = stickiness != Stickiness::Off || forward.stickiness_seconds.is_some();
+        if sticky {
+            self.set_cookies(forward.stickiness_seconds, group.entry, slot, moment, texts);
+        }
+        // Last, since what a processor has begun must end before it counts: sealing would wait.
         slot.enter();
-        self.set_cookies(forward.stickiness_seconds, entry, slot, moment, texts);
-        Verdict::Forward(Forward {
-            group: self.group_ids.get(index).copied().unwrap_or(GroupId(u32::MAX)),
+        ruled.then(Verdict::Forward(Forward {
+            group: self.group_ids.get(group.index).copied().unwrap_or(GroupId(u32::MAX)),
             target: slot.id,
-            address: target.address.unwrap_or(NOWHERE),
-            fail_open,
+            address: entry.address,
+            fail_open: group.fail_open,
             stickiness,
-        })
+        }))
     }
 
     /// The group that the client's group cookie names, while it is in the action. A cookie that cannot be
@@ -140,15 +192,14 @@ impl Snapshot {
         request: &R,
         now: Now,
     ) -> Result<Option<u32>, Reason> {
-        let [cors, plain] = sticky::scan(request, ["AWSALBTGCORS", "AWSALBTG"]);
-        let value = match cors.or(plain) {
-            None => return Ok(None),
+        let opened = sticky::find(request, sticky::GROUP, |_, cookie| match cookie {
+            Cookie::Value(value) => self.keys.open(value, Kind::Group, now),
             // Encoded once more it is an error; of another shape it is another load balancer's.
-            Some(Cookie::Encoded) => return Err(Reason::GroupCookieInvalid),
-            Some(Cookie::Other) => return Ok(None),
-            Some(Cookie::Value(value)) => value,
-        };
-        match self.keys.open(&value, Kind::Group, now) {
+            Cookie::Encoded => Err(Unsticky::Invalid),
+            Cookie::Other => Err(Unsticky::UnknownKey),
+        });
+        let Some(opened) = opened else { return Ok(None) };
+        match opened {
             Ok(ticket) => {
                 let mut before = 0;
                 let named = forward.groups.iter().find(|(group, sum)| {
@@ -175,14 +226,12 @@ impl Snapshot {
         match &group.entry.attributes.stickiness {
             StickinessAttributes::Off => (None, Stickiness::Off),
             StickinessAttributes::LbCookie { .. } => {
-                // Of both cookies the one for other sites counts.
-                let [cors, plain] = sticky::scan(request, ["AWSALBCORS", "AWSALB"]);
-                let opened = match cors.or(plain) {
-                    None => return (None, Stickiness::New),
-                    Some(Cookie::Other | Cookie::Encoded) => Err(Unsticky::Invalid),
-                    Some(Cookie::Value(value)) => self.keys.open(&value, Kind::Target, now),
-                };
-                match opened.and_then(|ticket| self.honour(group, &ticket)) {
+                let opened = sticky::find(request, sticky::TARGET, |_, cookie| match cookie {
+                    Cookie::Value(value) => self.keys.open(value, Kind::Target, now),
+                    Cookie::Other | Cookie::Encoded => Err(Unsticky::Invalid),
+                });
+                let Some(opened) = opened else { return (None, Stickiness::New) };
+                match opened.and_then(|ticket| self.honour(group.index, group.entry, &ticket)) {
                     Ok(target) => (Some(target), Stickiness::Kept),
                     Err(why) => (None, Stickiness::Broken(why)),
                 }
@@ -219,7 +268,7 @@ impl Snapshot {
             (true, false, _) => broken(Unsticky::NoApplicationCookie),
             (true, true, None) => unreadable.map_or((None, Stickiness::New), broken),
             (true, true, Some(ticket)) if now.unix_s > ticket.deadline_s => broken(Unsticky::Expired),
-            (true, true, Some(ticket)) => match self.honour(group, &ticket) {
+            (true, true, Some(ticket)) => match self.honour(group.index, group.entry, &ticket) {
                 Ok(target) => (Some(target), Stickiness::Kept),
                 Err(why) => broken(why),
             },
@@ -229,14 +278,14 @@ impl Snapshot {
     /// The target that a ticket names in a group, if it may be chosen now.
     pub(super) fn named(&self, group: usize, ticket: &Ticket) -> Result<u32, Unsticky> {
         let entry = self.table.groups.get(group).ok_or(Unsticky::TargetGone)?;
-        self.honour(Chosen { index: group, entry }, ticket)
+        self.honour(group, entry, ticket)
     }
 
     /// The target that a ticket names, if it may be chosen now.
-    fn honour(&self, group: Chosen<'_>, ticket: &Ticket) -> Result<u32, Unsticky> {
-        let known = self.by_fingerprint.get(group.index).map(|k| &**k).unwrap_or_default();
+    fn honour(&self, index: usize, group: &GroupEntry, ticket: &Ticket) -> Result<u32, Unsticky> {
+        let known = self.by_fingerprint.get(index).map(|k| &**k).unwrap_or_default();
         let Ok(at) = known.binary_search_by_key(&ticket.name, |(f, _)| *f) else {
-            return Err(self.why_unknown(group.entry, ticket));
+            return Err(self.why_unknown(group, ticket));
         };
         let Some((_, target)) = known.get(at).copied() else { return Err(Unsticky::TargetGone) };
         let Some(slot) = self.targets.get(target as usize) else { return Err(Unsticky::TargetGone) };
@@ -265,6 +314,7 @@ impl Snapshot {
     }
 
     /// Seals and writes what the response has to set: each response renews both expiry dates.
+    #[inline(never)]
     fn set_cookies(
         &self,
         group_seconds: Option<u32>,
@@ -274,15 +324,15 @@ impl Snapshot {
         texts: &mut Texts,
     ) {
         if let Some(seconds) = group_seconds {
-            let names = [(Text::SetGroupCookie, "AWSALBTG"), (Text::SetGroupCookieCors, "AWSALBTGCORS")];
+            let texts_of = [Text::SetGroupCookie, Text::SetGroupCookieCors];
             let deadline_s = moment.now.unix_s.saturating_add(seconds.into());
             let ticket = Ticket { kind: Kind::Group, name: group.fingerprint, group: 0, deadline_s };
-            self.set_cookie(names, &ticket, seconds, moment, texts);
+            self.set_cookie(sticky::GROUP, texts_of, &ticket, seconds, moment, texts);
         }
         if let StickinessAttributes::LbCookie { seconds } = group.attributes.stickiness {
-            let names = [(Text::SetCookie, "AWSALB"), (Text::SetCookieCors, "AWSALBCORS")];
+            let texts_of = [Text::SetCookie, Text::SetCookieCors];
             let ticket = self.ticket(Kind::Target, group, slot, seconds, moment.now);
-            self.set_cookie(names, &ticket, seconds, moment, texts);
+            self.set_cookie(sticky::TARGET, texts_of, &ticket, seconds, moment, texts);
         }
     }
 
@@ -305,19 +355,19 @@ impl Snapshot {
 
     fn set_cookie(
         &self,
-        names: [(Text, &str); 2],
+        names: sticky::Names,
+        [plain, cors]: [Text; 2],
         ticket: &Ticket,
         seconds: u32,
         moment: Moment,
         texts: &mut Texts,
     ) {
-        let Some(value) = self.keys.seal(ticket, moment.entropy as u32) else { return };
+        let value = self.keys.seal(ticket, moment.entropy as u32);
         let expires = texts.date(self.expires_s(seconds, moment.now));
-        let [(plain, plain_name), (cors, cors_name)] = names;
         let same_site = if moment.secure { SameSite::NoneSecure } else { SameSite::None };
         // The buffer has room for all cookies beside the longest rewrites; without it the cookie is left out.
-        let _ = sticky::write(texts, plain, plain_name, &value, &expires, SameSite::Absent);
-        let _ = sticky::write(texts, cors, cors_name, &value, &expires, same_site);
+        let _ = sticky::write(texts, plain, names.plain, &value, &expires, SameSite::Absent);
+        let _ = sticky::write(texts, cors, names.cors, &value, &expires, same_site);
     }
 
     /// K-16: until when a browser keeps a cookie of so many seconds.
@@ -325,8 +375,4 @@ impl Snapshot {
         let kept = if self.options.cookie_expires_in_seven_days { EXPIRES_S } else { seconds.into() };
         now.unix_s.saturating_add(kept)
     }
-}
-
-fn error(status: u16, reason: Reason) -> Verdict {
-    Verdict::Error { status, reason }
 }

@@ -7,7 +7,7 @@ use super::{Cold, Router, Snapshot};
 use crate::decision::{Decision, GroupId, ListenerId, TargetId};
 use crate::model::{Action, Protocol, ProtocolVersion, TargetHealth};
 use crate::state::{FULL, Slot};
-use crate::table::GroupEntry;
+use crate::table::{GroupEntry, NOWHERE};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +222,7 @@ impl Snapshot {
             group_name: cold.registry.group_name(slot.group).to_owned(),
             target: slot.target.clone(),
             port: slot.port,
-            address: entry.and_then(|e| e.address),
+            address: entry.map(|e| e.address).filter(|address| *address != NOWHERE),
             zone: entry.and_then(|e| e.zone.clone()),
             health: slot.health(),
             in_flight: slot.in_flight(),

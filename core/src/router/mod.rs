@@ -8,6 +8,7 @@ mod eligible;
 mod forward;
 mod hop;
 mod info;
+mod output;
 mod registry;
 mod reload;
 mod retry;
@@ -17,7 +18,6 @@ mod wheel;
 mod why;
 mod zonal;
 
-use std::any::Any;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,7 @@ use arc_swap::ArcSwap;
 
 pub use hop::{HopInfo, HopTo};
 pub use info::{GroupInfo, HealthEvent, ListenerInfo, Probe, TargetInfo};
+pub use output::Output;
 pub use why::{UnstickyReason, WhyUnsticky};
 pub use zonal::{AdministrativeOverride, ZoneHealth};
 
@@ -35,7 +36,7 @@ use self::schedule::Schedule;
 use self::timers::Timers;
 use self::zonal::Zonal;
 use crate::TargetId;
-use crate::decision::{Decision, ListenerId, Outcome, Output, Verdict};
+use crate::decision::{Decision, ListenerId, Outcome, Verdict};
 use crate::error::{Code, Diagnostic, Error};
 use crate::health::ProbeResult;
 use crate::kube_proxy::KubeProxy;
@@ -261,12 +262,13 @@ impl Router {
     /// The latest snapshot, which `seen` holds on to. What it holds already cannot be another one at the
     /// same address.
     #[inline]
-    fn latest<'o>(&self, seen: &'o mut Option<Arc<dyn Any + Send + Sync>>) -> Option<&'o Snapshot> {
+    fn latest<'o>(&self, seen: &'o mut Option<Arc<Snapshot>>) -> &'o Snapshot {
         let latest = self.latest.load(Ordering::Acquire);
-        if seen.as_ref().is_none_or(|s| Arc::as_ptr(s).cast::<()>().addr() != latest) {
-            *seen = Some(self.snapshot.load_full());
+        match seen {
+            Some(snapshot) if Arc::as_ptr(snapshot).addr() == latest => {}
+            _ => *seen = Some(self.snapshot.load_full()),
         }
-        seen.as_ref()?.downcast_ref()
+        seen.get_or_insert_with(|| self.snapshot.load_full())
     }
 
     fn cold(&self) -> MutexGuard<'_, Cold> {
@@ -278,7 +280,7 @@ impl Router {
 /// The rules of a listener in the order of their priorities, and the options, as the last decision that
 /// wrote to `output` read them.
 pub(crate) fn rules_read(output: &Output, listener: ListenerId) -> Option<(&[(Priority, Told)], &Options)> {
-    let snapshot = output.seen.as_ref()?.downcast_ref::<Snapshot>()?;
+    let snapshot = output.seen.as_ref()?;
     let place = snapshot.listeners.get(listener.0 as usize).copied().flatten()?;
     Some((&snapshot.table.listeners.get(place as usize)?.told, &snapshot.options))
 }

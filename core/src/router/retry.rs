@@ -1,10 +1,9 @@
 //! Another target after a connection that failed: what the load balancer itself never does (K-13).
 
-use super::Router;
-use super::forward::Moment;
-use crate::decision::{Decision, ListenerId, Output, Verdict};
+use super::forward::{Moment, Ruled};
+use super::{Output, Router};
+use crate::decision::{Decision, ListenerId, Verdict};
 use crate::mix::mix;
-use crate::model::Protocol;
 use crate::request::RequestView;
 use crate::table::{Buffers, Routing};
 use crate::time::Now;
@@ -32,21 +31,17 @@ impl Router {
         output.clear();
         let Verdict::Forward(forward) = &failed.verdict else { return None };
         let Output { texts, path, joined, seen } = output;
-        let snapshot = self.latest(seen)?;
+        let snapshot = self.latest(seen);
         if !snapshot.options.retry || !IDEMPOTENT.contains(&request.method()) {
             return None;
         }
         let place = snapshot.listeners.get(listener.0 as usize).copied().flatten()? as usize;
         let buffers = Buffers { texts: &mut *texts, path, joined };
         let evaluated = snapshot.table.evaluate(place, request, &snapshot.options, buffers);
-        let Routing::Forward(entry) = evaluated.routing else { return None };
-        let secure = snapshot.table.listeners.get(place).is_some_and(|l| l.protocol == Protocol::Https);
+        let Routing::Forward { forward: entry, secure } = evaluated.routing else { return None };
+        let ruled = Ruled { priority: evaluated.priority, authenticate: evaluated.authenticate };
         let moment = Moment { now, entropy: mix(entropy), secure };
-        let verdict = snapshot.forward(entry, request, moment, Some(forward), texts);
-        matches!(verdict, Verdict::Forward(_)).then_some(Decision {
-            priority: evaluated.priority,
-            authenticate: evaluated.authenticate,
-            verdict,
-        })
+        let decision = snapshot.forward_again(ruled, entry, request, moment, forward, texts);
+        matches!(decision.verdict, Verdict::Forward(_)).then_some(decision)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Router, Snapshot};
-use crate::decision::{ListenerId, Output, Unsticky};
+use super::{Output, Router, Snapshot};
+use crate::decision::{ListenerId, Unsticky};
 use crate::model::{Protocol, TargetType};
 use crate::request::RequestView;
 use crate::sticky::{self, Cookie, Kind, VALUE};
@@ -81,7 +81,7 @@ impl Router {
             snapshot.table.evaluate(place as usize, request, &snapshot.options, buffers)
         });
         let forward = match evaluated.map(|e| e.routing) {
-            Some(Routing::Forward(forward)) => snapshot.table.forwards.get(forward as usize),
+            Some(Routing::Forward { forward, .. }) => snapshot.table.forwards.get(forward as usize),
             _ => None,
         };
         let Some(forward) = forward else {
@@ -141,9 +141,8 @@ impl Asked<'_> {
             }
             return only;
         }
-        let [cors, plain] = sticky::scan(request, ["AWSALBTGCORS", "AWSALBTG"]);
-        let name = if cors.is_some() { "AWSALBTGCORS" } else { "AWSALBTG" };
-        match self.read(cors.or(plain), Kind::Group) {
+        let (name, opened) = self.read(request, sticky::GROUP, Kind::Group);
+        match opened {
             None => {
                 let text = format!("the target group is drawn by weight: {}", self.missing("AWSALBTG"));
                 found.push(why(Some(name), UnstickyReason::NoGroupCookie, text));
@@ -191,11 +190,7 @@ impl Asked<'_> {
                 found.push(why(None, UnstickyReason::Off, text.to_owned()));
                 return false;
             }
-            StickinessAttributes::LbCookie { .. } => {
-                let [cors, plain] = sticky::scan(request, ["AWSALBCORS", "AWSALB"]);
-                let name = if cors.is_some() { "AWSALBCORS" } else { "AWSALB" };
-                (name, self.read(cors.or(plain), Kind::Target))
-            }
+            StickinessAttributes::LbCookie { .. } => self.read(request, sticky::TARGET, Kind::Target),
             StickinessAttributes::AppCookie { name, .. } => {
                 let tag = sticky::group_tag(entry.fingerprint);
                 let mut ticket = None;
@@ -224,11 +219,18 @@ impl Asked<'_> {
         false
     }
 
-    fn read(&self, cookie: Option<Cookie>, kind: Kind) -> Option<Result<sticky::Ticket, Unsticky>> {
-        Some(match cookie? {
-            Cookie::Other | Cookie::Encoded => Err(Unsticky::Invalid),
-            Cookie::Value(value) => self.read_value(&value, kind),
-        })
+    /// The name of the cookie that counts, and what it says; where there is none, the name it would have.
+    fn read<R: RequestView>(
+        &self,
+        request: &R,
+        names: sticky::Names,
+        kind: Kind,
+    ) -> (&'static str, Option<Result<sticky::Ticket, Unsticky>>) {
+        let carried = sticky::find(request, names, |name, cookie| match cookie {
+            Cookie::Other | Cookie::Encoded => (name, Some(Err(Unsticky::Invalid))),
+            Cookie::Value(value) => (name, Some(self.read_value(value, kind))),
+        });
+        carried.unwrap_or((names.plain, None))
     }
 
     fn read_value(&self, value: &[u8; VALUE], kind: Kind) -> Result<sticky::Ticket, Unsticky> {

@@ -1,35 +1,90 @@
 //! Cookies in headers: found in `Cookie` lines by hand, since a parser would allocate, and written as
 //! `Set-Cookie` values in the load balancer's own shape (spec: dataplane §4.1, §4.3, §4.4).
 
-use super::seal::VALUE;
-use crate::decision::{Full, Text, Texts};
-use crate::request::RequestView;
+use std::ops::Range;
 
-/// A value of the length that ours have; anything else found under our names is kept as "not ours".
+use memchr::memchr;
+
+use super::seal::VALUE;
+use crate::request::RequestView;
+use crate::texts::{DATE, Full, Text, Texts};
+
+/// What was found under one of our names. A value of the length that ours have; anything else is "not ours".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cookie {
-    Value([u8; VALUE]),
+pub(crate) enum Cookie<'v> {
+    Value(&'v [u8; VALUE]),
     /// Percent-encoded: somebody encoded it once more.
     Encoded,
     Other,
 }
 
-/// Finds the first cookie of each name.
-pub(crate) fn scan<R: RequestView, const N: usize>(request: &R, names: [&str; N]) -> [Option<Cookie>; N] {
-    let mut found = [None; N];
-    pairs(request, |pair| {
-        for (slot, name) in found.iter_mut().zip(names) {
-            let value = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-            if let (None, Some(value)) = (&slot, value) {
-                *slot = Some(match <[u8; VALUE]>::try_from(value) {
-                    _ if value.contains(&b'%') => Cookie::Encoded,
-                    Ok(value) => Cookie::Value(value),
-                    Err(_) => Cookie::Other,
-                });
-            }
+impl<'v> Cookie<'v> {
+    #[inline]
+    fn of(value: &'v [u8]) -> Self {
+        match value.try_into() {
+            Ok(value) => Cookie::Value(value),
+            Err(_) if memchr(b'%', value).is_some() => Cookie::Encoded,
+            Err(_) => Cookie::Other,
+        }
+    }
+}
+
+/// The two names of a cookie: what is good for requests of other sites, and that for the own. They differ in
+/// `CORS` at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) cors: &'static str,
+    pub(crate) plain: &'static str,
+}
+
+/// The names of the cookie that keeps a client at its target.
+pub(crate) const TARGET: Names = Names { cors: "AWSALBCORS", plain: "AWSALB" };
+
+/// The names of the cookie that keeps a client at its target group.
+pub(crate) const GROUP: Names = Names { cors: "AWSALBTGCORS", plain: "AWSALBTG" };
+
+/// Finds the first cookie of the name that is there, of both names that for other sites, and gives name and
+/// value to `read`, where they stand: nothing is copied.
+#[inline]
+pub(crate) fn find<R: RequestView, T>(
+    request: &R,
+    names: Names,
+    read: impl FnOnce(&'static str, Cookie<'_>) -> T,
+) -> Option<T> {
+    /// A range of a header line.
+    struct Place {
+        cors: bool,
+        line: usize,
+        value: Range<usize>,
+    }
+    let mut found: Option<Place> = None;
+    pairs(request, |pair, line, start| {
+        // Most cookies are somebody else's: one short comparison tells.
+        let Some(after) = pair.strip_prefix(names.plain.as_bytes()) else { return };
+        let cors = after.starts_with(b"CORS=");
+        let counts = match &found {
+            None => cors || after.starts_with(b"="),
+            Some(before) => cors && !before.cors,
+        };
+        if counts {
+            let length = after.len() - if cors { 5 } else { 1 };
+            let end = start + pair.len();
+            found = Some(Place { cors, line, value: end - length..end });
         }
     });
-    found
+    let Place { cors, line, value } = found?;
+    let name = if cors { names.cors } else { names.plain };
+    let (mut lines, mut read, mut said) = (0, Some(read), None);
+    request.any_header("cookie", |text| {
+        if lines == line
+            && let Some(read) = read.take()
+        {
+            said = Some(read(name, Cookie::of(text.get(value.clone()).unwrap_or_default())));
+        }
+        lines += 1;
+        lines > line
+    });
+    said
 }
 
 /// The names of the cookies that hold the sessions of `app_cookie` groups; each of the next ones is used
@@ -61,7 +116,7 @@ pub(crate) fn application<R: RequestView>(
     let mut found = Application::default();
     // More than four full cookies are nobody's: the rest of them is not looked at.
     let mut left = TICKETS * APPLICATION.len();
-    pairs(request, |pair| {
+    pairs(request, |pair, _, _| {
         let Some((key, value)) =
             pair.iter().position(|b| *b == b'=').and_then(|at| pair.split_at_checked(at))
         else {
@@ -82,9 +137,20 @@ pub(crate) fn application<R: RequestView>(
     found
 }
 
-fn pairs<R: RequestView>(request: &R, mut visit: impl FnMut(&[u8])) {
+/// Calls `visit` with each pair of each `Cookie` line: with the number of the line and where in it the pair
+/// starts.
+#[inline]
+fn pairs<R: RequestView>(request: &R, mut visit: impl FnMut(&[u8], usize, usize)) {
+    let mut number = 0;
     request.any_header("cookie", |line| {
-        line.split(|b| *b == b';').for_each(|pair| visit(pair.trim_ascii()));
+        let mut start = 0;
+        while let Some(rest) = line.get(start..) {
+            let end = memchr(b';', rest).unwrap_or(rest.len());
+            let pair = rest.get(..end).unwrap_or_default().trim_ascii_start();
+            visit(pair.trim_ascii_end(), number, start + end - pair.len());
+            start += end + 1;
+        }
+        number += 1;
         false
     });
 }
@@ -107,7 +173,7 @@ pub(crate) fn write(
     text: Text,
     name: &str,
     value: &[u8],
-    expires: &[u8],
+    expires: &[u8; DATE],
     same_site: SameSite,
 ) -> Result<(), Full> {
     texts.begin(text);
@@ -118,7 +184,13 @@ pub(crate) fn write(
 }
 
 /// Writes what follows the value, and ends the text.
-pub(crate) fn finish(texts: &mut Texts, text: Text, expires: &[u8], same_site: SameSite) -> Result<(), Full> {
+#[inline]
+pub(crate) fn finish(
+    texts: &mut Texts,
+    text: Text,
+    expires: &[u8; DATE],
+    same_site: SameSite,
+) -> Result<(), Full> {
     texts.push(b"; Expires=")?;
     texts.push(expires)?;
     texts.push(match same_site {
@@ -144,22 +216,36 @@ pub(crate) fn knows_same_site(user_agent: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::Output;
     use crate::request::Request;
 
-    fn found(lines: &[(&str, &str)]) -> [Option<Cookie>; 2] {
+    fn found(lines: &[(&str, &str)]) -> Option<(&'static str, String)> {
         let request = Request::new("GET", "/", ([127, 0, 0, 1], 1).into()).headers(lines);
-        scan(&request, ["AWSALB", "AWSALBCORS"])
+        find(&request, TARGET, |name, cookie| {
+            let value = match cookie {
+                Cookie::Value(value) => String::from_utf8(value.to_vec()).unwrap(),
+                other => format!("{other:?}"),
+            };
+            (name, value)
+        })
     }
 
     #[test]
     fn names_are_whole_and_the_first_counts() {
-        let value = "x".repeat(VALUE);
-        let ours = Some(Cookie::Value([b'x'; VALUE]));
-        assert_eq!(found(&[("cookie", &format!("a=1; AWSALB={value};AWSALB=no"))]), [ours, None]);
-        assert_eq!(found(&[("Cookie", "a=1"), ("Cookie", &format!("AWSALBCORS={value}"))]), [None, ours]);
-        assert_eq!(found(&[("cookie", "AWSALB=short")]), [Some(Cookie::Other), None]);
-        assert_eq!(found(&[("cookie", "XAWSALB=1; awsalb=1; AWSALB")]), [None, None]);
+        let (x, y) = ("x".repeat(VALUE), "y".repeat(VALUE));
+        let plain = Some(("AWSALB", x.clone()));
+        let cors = Some(("AWSALBCORS", x.clone()));
+        assert_eq!(found(&[("cookie", &format!("a=1; AWSALB={x};AWSALB=no"))]), plain);
+        assert_eq!(found(&[("cookie", &format!("  AWSALB={x}  ; b"))]), plain);
+        assert_eq!(found(&[("Cookie", "a=1"), ("x", "y"), ("Cookie", &format!("AWSALBCORS={x}"))]), cors);
+        assert_eq!(found(&[("cookie", &format!("AWSALB={y}; AWSALBCORS={x}; AWSALBCORS={y}"))]), cors);
+        assert_eq!(found(&[("cookie", &format!("AWSALBCORS={x}; AWSALB={y}; AWSALBTG={y}"))]), cors);
+        let of = |value: &str| found(&[("cookie", value)]).map(|(_, value)| value);
+        assert_eq!(of("AWSALB=short").as_deref(), Some("Other"));
+        assert_eq!(of("AWSALB=").as_deref(), Some("Other"));
+        assert_eq!(of("AWSALB=a%2Fb").as_deref(), Some("Encoded"));
+        assert_eq!(of("XAWSALB=1; awsalb=1; AWSALB"), None);
+        assert_eq!(of("; ;AWSALBTG=1; AWSALBAPP-0=2;"), None);
+        assert_eq!(of(""), None);
     }
 
     #[test]
@@ -181,12 +267,11 @@ mod tests {
 
     #[test]
     fn the_cookie_crate_reads_what_is_written() {
-        let mut output = Output::new();
+        let mut texts = Texts::new();
         let date = b"Tue, 27 Feb 2024 11:21:53 GMT";
-        let texts = &mut output.texts;
-        write(texts, Text::SetCookie, "AWSALB", b"v", date, SameSite::Absent).unwrap();
-        write(texts, Text::SetCookieCors, "AWSALBCORS", b"v", date, SameSite::NoneSecure).unwrap();
-        let written: Vec<&str> = output.set_cookies().collect();
+        write(&mut texts, Text::SetCookie, "AWSALB", b"v", date, SameSite::Absent).unwrap();
+        write(&mut texts, Text::SetCookieCors, "AWSALBCORS", b"v", date, SameSite::NoneSecure).unwrap();
+        let written = [Text::SetCookie, Text::SetCookieCors].map(|text| texts.str(text).unwrap());
         assert_eq!(
             written,
             [

@@ -5,7 +5,8 @@ mod header;
 mod seal;
 
 pub(crate) use header::{
-    APPLICATION, Cookie, REMOVE, SameSite, TICKETS, application, finish, knows_same_site, scan, write,
+    APPLICATION, Cookie, GROUP, Names, REMOVE, SameSite, TARGET, TICKETS, application, find, finish,
+    knows_same_site, write,
 };
 pub use seal::KeyRing;
 pub(crate) use seal::{Kind, Ticket, VALUE, group_tag};

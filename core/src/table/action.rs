@@ -2,9 +2,10 @@
 //! (spec: dataplane §2.3, §2.4, §2.6).
 
 use super::ListenerEntry;
-use crate::decision::{Full, Reason, Text, Texts};
+use crate::decision::Reason;
 use crate::matcher::{BadTarget, Rewrite, Subject, without_port};
 use crate::options::Options;
+use crate::texts::{Full, Text, Texts};
 
 /// The last action of a rule.
 #[derive(Debug)]

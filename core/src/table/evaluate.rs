@@ -1,11 +1,12 @@
 //! From a request to a rule and what it says (spec: dataplane §1.1 rows 4 and 5).
 
 use super::{RuleEntry, Table, Terminal};
-use crate::decision::{Authenticate, Full, Reason, Texts};
+use crate::decision::{Authenticate, Reason};
 use crate::matcher::{BadTarget, Subject};
-use crate::model::Priority;
+use crate::model::{Priority, Protocol};
 use crate::options::Options;
 use crate::request::RequestView;
+use crate::texts::{Full, Texts};
 
 /// What the rules say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,12 @@ pub(crate) struct Evaluated {
 /// The terminal action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routing {
-    /// An index into `Table::forwards`.
-    Forward(u32),
+    Forward {
+        /// An index into `Table::forwards`.
+        forward: u32,
+        /// Whether the listener speaks HTTPS.
+        secure: bool,
+    },
     Redirect {
         status: u16,
     },
@@ -75,13 +80,14 @@ impl Table {
             .unwrap_or(&listener.default);
         let RuleEntry { priority, authenticate, terminal, transforms } = rule;
         let routing = match terminal {
-            Terminal::Forward(forward) => match transforms {
-                None => Routing::Forward(*forward),
-                Some(transforms) => match transforms.render(&subject, options, joined, texts) {
-                    Ok(()) => Routing::Forward(*forward),
-                    Err(reason) => Routing::Error { status: 500, reason },
-                },
-            },
+            Terminal::Forward(forward) => {
+                let secure = listener.protocol == Protocol::Https;
+                let rendered = transforms.as_ref().map(|t| t.render(&subject, options, joined, texts));
+                match rendered {
+                    None | Some(Ok(())) => Routing::Forward { forward: *forward, secure },
+                    Some(Err(reason)) => Routing::Error { status: 500, reason },
+                }
+            }
             Terminal::Redirect(redirect) => match redirect.render(listener, &subject, texts) {
                 Ok(()) => Routing::Redirect { status: redirect.status },
                 Err(reason) => {

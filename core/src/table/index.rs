@@ -23,7 +23,7 @@ pub(crate) struct Index {
     pub(crate) any_host: Option<u32>,
     pub(crate) nodes: Vec<Node>,
     /// By node number: the byte that leads to the node from its parent. The children of a node are
-    /// neighbours, so theirs are too.
+    /// neighbours, so theirs are too. Eight more bytes follow, so that eight can be read at once anywhere.
     pub(crate) first_bytes: Vec<u8>,
     pub(crate) labels: Vec<u8>,
     /// Lists that nodes refer to.
@@ -74,8 +74,9 @@ fn part<T>(all: &[T], start: u32, end: u32) -> &[T] {
 }
 
 impl Index {
-    /// Gives back the memory that building took and nothing needs.
-    pub(crate) fn shrink(&mut self) {
+    /// Ends the building: gives back the memory that it took and nothing needs.
+    pub(crate) fn finish(&mut self) {
+        self.first_bytes.extend_from_slice(&[0; 8]);
         self.nodes.shrink_to_fit();
         self.first_bytes.shrink_to_fit();
         self.labels.shrink_to_fit();
@@ -83,6 +84,27 @@ impl Index {
         self.entries.shrink_to_fit();
         self.checks.shrink_to_fit();
         self.conditions.shrink_to_fit();
+    }
+
+    /// The child that a byte leads to. Compares eight at a time: a loop over bytes ends somewhere else for
+    /// each path, which no processor foresees.
+    #[inline]
+    fn child(&self, node: &Node, byte: u8) -> Option<usize> {
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        let (first, children) = (node.first_child as usize, node.children as usize);
+        let mut at = 0;
+        while at < children {
+            let eight = self.first_bytes.get(first + at..)?.first_chunk()?;
+            let unlike = u64::from_le_bytes(*eight) ^ (EACH * u64::from(byte));
+            // The lowest bit that is set tells the first byte that is alike.
+            let alike = unlike.wrapping_sub(EACH) & !unlike & (0x80 * EACH);
+            if alike != 0 {
+                let found = at + alike.trailing_zeros() as usize / 8;
+                return (found < children).then_some(first + found);
+            }
+            at += 8;
+        }
+        None
     }
 
     /// The rank of the first rule that the request fulfils.
@@ -164,10 +186,8 @@ impl<R: RequestView> Search<'_, R> {
                 return;
             };
             rest = after;
-            let (first, children) = (node.first_child as usize, node.children as usize);
-            let bytes = index.first_bytes.get(first..first + children).unwrap_or_default();
-            let Some(at) = bytes.iter().position(|b| b == byte) else { return };
-            next = index.nodes.get(first + at);
+            let Some(child) = index.child(node, *byte) else { return };
+            next = index.nodes.get(child);
         }
     }
 
@@ -221,64 +241,66 @@ impl<R: RequestView> Search<'_, R> {
 /// configuration, clients only look up. Names are read eight bytes at a time.
 #[derive(Debug, Default)]
 pub(crate) struct HostMap {
-    /// A part of the hash, and the position in `keys` plus one; 0 is free. The length is a power of two.
-    slots: Vec<(u32, u32)>,
-    keys: Vec<Key>,
+    /// At most half of them are taken; the length is a power of two.
+    slots: Vec<HostSlot>,
     text: Vec<u8>,
     longest: usize,
     most_dots: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Key {
-    start: u32,
-    end: u32,
+struct HostSlot {
+    /// A part of the hash.
+    tag: u32,
+    /// A range of the text.
+    key: (u32, u32),
+    /// [`NONE`] in a slot that is free.
     value: u32,
 }
 
 impl HostMap {
-    /// A map of lower-case names, each once.
+    /// A map of lower-case names, each once, to numbers that are not [`NONE`].
     pub(crate) fn new<'a>(names: impl ExactSizeIterator<Item = (&'a [u8], u32)>) -> Self {
+        if names.len() == 0 {
+            return HostMap::default();
+        }
         let len = (names.len() * 2).next_power_of_two();
-        let mut map = HostMap { slots: vec![(0, 0); len], ..HostMap::default() };
+        let free = HostSlot { tag: 0, key: (0, 0), value: NONE };
+        let mut map = HostMap { slots: vec![free; len], ..HostMap::default() };
         for (name, value) in names {
             let hash = hash(name);
             let start = map.text.len() as u32;
             map.text.extend_from_slice(name);
-            map.keys.push(Key { start, end: map.text.len() as u32, value });
             map.longest = map.longest.max(name.len());
             map.most_dots = map.most_dots.max(name.iter().filter(|b| **b == b'.').count());
             let mut at = hash as usize & (len - 1);
-            while map.slots.get(at).is_some_and(|(_, key)| *key != 0) {
+            while map.slots.get(at).is_some_and(|slot| slot.value != NONE) {
                 at = (at + 1) & (len - 1);
             }
             if let Some(slot) = map.slots.get_mut(at) {
-                *slot = ((hash >> 32) as u32, map.keys.len() as u32);
+                *slot = HostSlot { tag: (hash >> 32) as u32, key: (start, map.text.len() as u32), value };
             }
         }
         map
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.slots.is_empty()
     }
 
     #[inline]
     pub(crate) fn get(&self, name: &[u8]) -> Option<u32> {
-        if self.keys.is_empty() || name.len() > self.longest {
+        if name.len() > self.longest {
             return None;
         }
         let hash = hash(name);
-        let mask = self.slots.len() - 1;
+        let mask = self.slots.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
-        // At most half of the slots are taken, so a free one ends the search.
+        // A free slot ends the search.
         loop {
-            let (tag, key) = self.slots.get(at).copied().filter(|(_, key)| *key != 0)?;
-            if tag == (hash >> 32) as u32 {
-                let key = self.keys.get(key as usize - 1)?;
-                if same(part(&self.text, key.start, key.end), name) {
-                    return Some(key.value);
-                }
+            let slot = self.slots.get(at).filter(|slot| slot.value != NONE)?;
+            if slot.tag == (hash >> 32) as u32 && same(part(&self.text, slot.key.0, slot.key.1), name) {
+                return Some(slot.value);
             }
             at = (at + 1) & mask;
         }
@@ -320,23 +342,30 @@ fn short(name: &[u8]) -> u64 {
     name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// Capitals count as small letters, and some other bytes as others too: equality decides. The last eight
-/// bytes are a word of their own, overlapping the one before or the same once more, so that nothing is read
-/// byte by byte but short names.
+/// The first and the last eight bytes of a name, which are all of it or overlap up to a length of sixteen;
+/// and what is between, with as much of the last eight as makes whole words.
+#[inline]
+fn words(name: &[u8]) -> Option<(u64, u64, &[[u8; 8]])> {
+    let (first, rest) = name.split_first_chunk::<8>()?;
+    let last = name.last_chunk::<8>()?;
+    let between = if rest.len() > 8 { rest.as_chunks().0 } else { &[] };
+    Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last), between))
+}
+
+/// Capitals count as small letters, and some other bytes as others too: equality decides.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
     const FOLD: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ (word | FOLD)).wrapping_mul(MIX);
-    let mut hash = name.len() as u64;
-    hash = match name.last_chunk::<8>() {
-        Some(last) => {
-            for word in name.as_chunks::<8>().0 {
-                hash = mix(hash, u64::from_le_bytes(*word));
-            }
-            mix(hash, u64::from_le_bytes(*last))
+    let len = name.len() as u64;
+    let hash = match words(name) {
+        Some((first, last, [])) => mix(mix(len, first), last),
+        Some((first, last, between)) => {
+            let ends = mix(mix(len, first), last);
+            between.iter().fold(ends, |hash, word| mix(hash, u64::from_le_bytes(*word)))
         }
-        None => mix(hash, short(name)),
+        None => mix(len, short(name)),
     };
     hash ^ hash >> 32
 }
@@ -347,13 +376,15 @@ fn same(key: &[u8], name: &[u8]) -> bool {
     if key.len() != name.len() {
         return false;
     }
-    let equal = |a: &[u8; 8], b: &[u8; 8]| a == b || u64::from_le_bytes(*a) == lower(u64::from_le_bytes(*b));
-    match (key.last_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(a), Some(b)) => {
-            let (keys, names) = (key.as_chunks::<8>().0, name.as_chunks::<8>().0);
-            equal(a, b) && keys.iter().zip(names).all(|(a, b)| equal(a, b))
+    let equal = |key: u64, name: u64| key == name || key == lower(name);
+    match (words(key), words(name)) {
+        (Some((first, last, between)), Some((first_of_name, last_of_name, of_name))) => {
+            let ends = equal(first, first_of_name) && equal(last, last_of_name);
+            let mut rest = between.iter().zip(of_name);
+            ends && (between.is_empty()
+                || rest.all(|(a, b)| equal(u64::from_le_bytes(*a), u64::from_le_bytes(*b))))
         }
-        _ => short(key) == lower(short(name)),
+        _ => equal(short(key), short(name)),
     }
 }
 

@@ -5,7 +5,7 @@ mod action;
 mod evaluate;
 mod index;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 pub(crate) use action::{Fixed, Piece, Redirect, Template, Terminal, Transforms};
@@ -91,6 +91,9 @@ pub(crate) struct GroupEntry {
     pub(crate) fingerprint: u64,
 }
 
+/// The address of a target whose node the model does not know: nobody can connect to port 0.
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// A registered target.
 #[derive(Debug)]
 pub(crate) struct TargetEntry {
@@ -98,8 +101,8 @@ pub(crate) struct TargetEntry {
     pub(crate) id: String,
     pub(crate) port: u16,
     pub(crate) zone: Option<String>,
-    /// Where to connect to; `None` for an instance whose address is not known.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where to connect to; [`NOWHERE`] for an instance whose address is not known.
+    pub(crate) address: SocketAddr,
     /// Where its health checks go.
     pub(crate) probe_address: Option<SocketAddr>,
     /// Its health in the model.

@@ -7,7 +7,7 @@ use super::buffer::Buffer;
 use super::check::{Checked, check, is_token};
 use super::framing::Framing;
 use super::head::{Head, HttpVersion, Name, View};
-use crate::decision::{Decision, Output, Verdict};
+use crate::decision::{Decision, Verdict};
 use crate::forwarder::clock;
 use crate::forwarder::error_page::Answer;
 use crate::forwarder::headers::{self, Arrival};
@@ -16,6 +16,7 @@ use crate::forwarder::proxy::Client;
 use crate::forwarder::record::{Record, Texts};
 use crate::forwarder::settings::{ListenerSettings, MutualTls, Settings, XffMode};
 use crate::model::ProtocolVersion;
+use crate::router::Output;
 use crate::time::Now;
 
 /// A request that has been decided.
