@@ -122,6 +122,8 @@ export class Decision {
   readonly host?: string
   /** Values of the Set-Cookie headers that the response must carry. */
   readonly setCookies: readonly string[]
+  /** A plain object of the fields that belong to the type. */
+  toJSON(): Record<string, unknown>
 }
 
 export type Outcome = 'response' | 'connect-failed' | 'timed-out' | 'closed' | 'cancelled'

@@ -2,6 +2,10 @@
 // The package: classes, clock and randomness of JavaScript around the native verbs.
 
 const { randomBytes } = require('node:crypto')
+const {
+  Decision, EPOCH, FLAGS, GROUP, HIGH, LOW, NO_NAMES, NO_TEXTS, NONE, NUMBERS, TEXTS, textsOf
+} = require('./decision.js')
+const { flat, items, peerText, plainText } = require('./request.js')
 const native = require('./native.js')
 
 native.startClock(Number(process.hrtime.bigint()) / 1e6)
@@ -130,78 +134,7 @@ function now() {
   return { monoMs, unixS }
 }
 
-const TYPES = ['forward', 'redirect', 'fixed-response', 'error']
 const OUTCOMES = ['response', 'connect-failed', 'timed-out', 'closed', 'cancelled']
-const NO_COOKIES = Object.freeze([])
-const NO_TEXTS = []
-const NO_NAMES = []
-
-// A decision as the native half writes it: the places of its numbers.
-const KIND = 0, MATCHED = 1, PRIORITY = 2, STATUS = 3, REASON = 4, AUTHENTICATE = 5, STICKINESS = 6, FAIL_OPEN = 7
-const LOW = 8, HIGH = 9, GROUP = 10, TEXTS = 11, EPOCH = 12, NUMBERS = 13, NO_DECISION = 4
-
-/** Where a request goes: plain data, and in private what `report` needs. */
-class Decision {
-  #flags
-  #low
-  #high
-  #group
-  #number
-
-  constructor(numbers, at, names, texts, words) {
-    const kind = numbers[at + KIND]
-    const matched = numbers[at + MATCHED]
-    this.#flags = kind | (matched << 2) | (numbers[at + FAIL_OPEN] << 4) | (numbers[at + STICKINESS] << 8)
-    this.#low = numbers[at + LOW]
-    this.#high = numbers[at + HIGH]
-    this.#group = numbers[at + GROUP]
-    this.#number = numbers[at + PRIORITY]
-    this.type = TYPES[kind]
-    this.priority = matched === 1 ? String(this.#number) : matched === 2 ? 'default' : undefined
-    if (kind === 0) {
-      this.status = undefined
-      this.reason = undefined
-      this.failOpen = numbers[at + FAIL_OPEN] === 1
-      this.stickiness = words[numbers[at + STICKINESS]]
-    } else {
-      this.status = numbers[at + STATUS]
-      this.reason = kind === 3 ? words[numbers[at + REASON]] : undefined
-      this.failOpen = undefined
-      this.stickiness = undefined
-    }
-    this.targetGroup = names[0]
-    this.service = names[1]
-    this.target = names[2]
-    this.address = names[3]
-    this.authenticate = numbers[at + AUTHENTICATE] === 0 ? undefined : words[numbers[at + AUTHENTICATE]]
-    this.location = texts[0]
-    this.body = texts[1]
-    this.contentType = texts[2]
-    this.uri = texts[3]
-    this.host = texts[4]
-    this.setCookies = texts.length > 5 ? texts.slice(5) : NO_COOKIES
-  }
-
-  static report(decision, report, outcome, status, monoMs, unixS) {
-    if (monoMs === undefined) {
-      report(decision.#flags, decision.#low, decision.#high, decision.#group, outcome, status)
-    } else {
-      report(decision.#flags, decision.#low, decision.#high, decision.#group, outcome, status, monoMs, unixS)
-    }
-  }
-
-  static retry(decision, retry, ...asked) {
-    retry(...asked, decision.#flags, decision.#low, decision.#high, decision.#group)
-  }
-
-  static appCookie(decision, appCookie, lines, names, monoMs, unixS, entropy) {
-    appCookie(decision.#flags, decision.#low, decision.#high, decision.#group, lines, names, monoMs, unixS, entropy)
-  }
-
-  static authentication(decision, router, listener) {
-    return router.authentication(listener, (decision.#flags >> 2) & 3, decision.#number)
-  }
-}
 
 /** A compiled model with the state of its targets. */
 class Router {
@@ -213,7 +146,6 @@ class Router {
   #lengths = new Uint32Array(0)
   /** What forwards are called, by the slot of the target, since the last reload. */
   #names = []
-  #words
   /** Whether decisions look at headers, at which, and at which where the host is among them. */
   #looks
   #reads
@@ -229,7 +161,6 @@ class Router {
       this.#native = told(() => new native.NativeRouter(text, snake(options), cookieKey, monoMs, unixS))
     }
     this.#functions = this.#native.functions(this.#numbers)
-    this.#words = this.#native.words()
     this.#refresh()
   }
 
@@ -305,7 +236,7 @@ class Router {
     } catch (error) {
       throw translated(error)
     }
-    const none = this.#numbers[KIND] === NO_DECISION
+    const none = this.#numbers[FLAGS] === NONE
     if (this.#numbers[EPOCH] !== this.#epoch) {
       if (!none) {
         this.report(this.#decision(this.#numbers, 0), 'cancelled')
@@ -318,7 +249,7 @@ class Router {
 
   #decision(numbers, at) {
     let names = NO_NAMES
-    if (numbers[at + KIND] === 0) {
+    if ((numbers[at + FLAGS] & 3) === 0) {
       const low = numbers[at + LOW]
       const high = numbers[at + HIGH]
       names = this.#names[low]
@@ -328,13 +259,8 @@ class Router {
         this.#names[low] = names
       }
     }
-    const texts = numbers[at + TEXTS] === 0 ? NO_TEXTS : this.#functions.texts()
-    const words = this.#words
-    if (numbers[at + REASON] >= words.length || numbers[at + STICKINESS] >= words.length
-      || numbers[at + AUTHENTICATE] >= words.length) {
-      this.#words = this.#native.words()
-    }
-    return new Decision(numbers, at, names, texts, this.#words)
+    const texts = numbers[at + TEXTS] === 0 ? NO_TEXTS : textsOf(this.#functions.texts())
+    return new Decision(numbers, at, names, texts)
   }
 
   /** The lines that a decision may look at; undefined where it looks at none. */
@@ -369,7 +295,7 @@ class Router {
         throw translated(error)
       }
       const stopped = numbers[0]
-      if (stopped === NONE) {
+      if (stopped === NOTHING) {
         for (let i = first; i < count; i++) {
           decisions[i] = this.decide(listener, requests[i])
         }
@@ -388,22 +314,29 @@ class Router {
   /** All text of plain requests in one string; false where a request is not plain. */
   #pack(requests) {
     const lengths = this.#lengths
+    const looks = this.#looks
     let text = ''
     let at = 0
-    for (const request of requests) {
-      const { method = 'GET', target, host, headers, peer } = request
-      if (typeof method !== 'string' || typeof target !== 'string' || peer !== undefined
-        || (headers !== undefined && (host === undefined || this.#looks))) {
+    for (let i = 0; i < requests.length; i++) {
+      const { method, target, host, headers, peer } = requests[i]
+      if (typeof target !== 'string' || peer !== undefined || (headers !== undefined && (host === undefined || looks))) {
         return false
       }
-      lengths[at] = method.length
+      if (method === undefined || method === 'GET') {
+        lengths[at] = NOTHING
+      } else if (typeof method === 'string') {
+        lengths[at] = method.length
+        text += method
+      } else {
+        return false
+      }
       lengths[at + 1] = target.length
-      if (host === undefined) {
-        lengths[at + 2] = NONE
-        text += method + target
-      } else if (typeof host === 'string') {
+      text += target
+      if (typeof host === 'string') {
         lengths[at + 2] = host.length
-        text += method + target + host
+        text += host
+      } else if (host === undefined) {
+        lengths[at + 2] = NOTHING
       } else {
         return false
       }
@@ -423,8 +356,11 @@ class Router {
         return
       }
       const { status = 200, now } = options
-      const [monoMs, unixS] = now === undefined ? [] : clock(now)
-      Decision.report(decision, this.#functions.report, number, status, monoMs, unixS)
+      if (now === undefined) {
+        Decision.report(decision, this.#functions.report, number, status)
+      } else {
+        Decision.reportAt(decision, this.#functions.report, number, status, ...clock(now))
+      }
     } catch (error) {
       throw translated(error)
     }
@@ -546,99 +482,12 @@ class Router {
   }
 }
 
-const NONE = 2 ** 32 - 1
+/** In the place of a length: what is left out; in that of a count: the text is not plain. */
+const NOTHING = 2 ** 32 - 1
 const NO_TIME = [undefined, undefined]
 
 // What the AWSALBAPP cookies depend on.
 const APP_COOKIE_READS = new Map(['cookie', 'origin', 'user-agent'].map((name) => [name, name]))
-
-/** An array of what can be iterated; of a string the characters are never meant. */
-function items(list) {
-  if (typeof list?.[Symbol.iterator] !== 'function' || typeof list === 'string') {
-    throw new TypeError('a list is needed')
-  }
-  return Array.from(list)
-}
-
-/** Text for a call that takes strings only. */
-function plainText(value) {
-  return value instanceof Uint8Array ? Buffer.from(value).toString() : value
-}
-
-/** The lines of `headers` whose names are in `reads` (all, where that is undefined), flat: name, value, name, value. */
-function flat(headers, reads) {
-  const lines = []
-  if (Array.isArray(headers)) {
-    for (const pair of headers) {
-      if (!Array.isArray(pair) || pair.length !== 2) {
-        throw new TypeError('headers are pairs of name and value, or an object')
-      }
-      const name = read(pair[0], reads)
-      if (name !== undefined) {
-        lines.push(name, checked(pair[1]))
-      }
-    }
-  } else if (typeof headers === 'object' && headers !== null) {
-    for (const given in headers) {
-      const name = read(given, reads)
-      if (name === undefined) {
-        continue
-      }
-      const value = headers[given]
-      if (Array.isArray(value)) {
-        for (const line of value) {
-          lines.push(name, checked(line))
-        }
-      } else if (value !== undefined) {
-        lines.push(name, checked(value))
-      }
-    }
-  } else {
-    throw new TypeError('headers are pairs of name and value, or an object')
-  }
-  return lines
-}
-
-/** The lower-case name, if it is one of `reads`. Names of another spelling are kept beside them, up to a point. */
-function read(given, reads) {
-  if (reads === undefined) {
-    return given
-  }
-  const known = reads.get(given)
-  if (known !== undefined) {
-    return known === '' ? undefined : known
-  }
-  const lower = reads.get(String(given).toLowerCase()) ?? ''
-  if (reads.size < 500) {
-    reads.set(given, lower)
-  }
-  return lower === '' ? undefined : lower
-}
-
-function checked(value) {
-  if (typeof value === 'string' || value instanceof Uint8Array) {
-    return value
-  }
-  if (typeof value === 'number') {
-    return String(value)
-  }
-  throw new TypeError('a header value is a string or a Uint8Array')
-}
-
-/** `address:port`, also of a socket. */
-function peerText(peer) {
-  if (peer === undefined || typeof peer === 'string') {
-    return peer
-  }
-  // A socket has a method of the name `address`.
-  const address = peer?.remoteAddress ?? peer?.address
-  const port = peer?.remotePort ?? peer?.port
-  if (typeof address !== 'string' || typeof port !== 'number') {
-    throw new TypeError('peer is `address:port`, { address, port } or a socket')
-  }
-  const bare = address.split('%', 1)[0]
-  return bare.includes(':') ? `[${bare}]:${port}` : `${bare}:${port}`
-}
 
 module.exports.Decision = Decision
 module.exports.Model = Model

@@ -38,7 +38,7 @@ sum() { { grep -oE "$2" "$1" || true; } | grep -oE '[0-9]+' | awk '{s += $1} END
 
 rust_tests() {
     cargo test -q -p podway --features cli,capi --no-fail-fast \
-        && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test alloc --test layering \
+        && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test header_names --test alloc --test layering \
             --test controller --test forwarder --test header --test fuzz_seeds --test lossless --test diagnostics \
             --test annotations --test simulation --test targets -- --nocapture
 }

@@ -66,6 +66,7 @@ pub struct Decision {
 /// What the embedder does before the verdict holds (spec: dataplane §2.5). The configuration is in the
 /// model; `Router::authentication` finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Authenticate {
     /// OpenID Connect.
     Oidc,
@@ -141,6 +142,7 @@ pub enum Stickiness {
 
 /// Why a cookie could not be honoured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unsticky {
     /// Not a cookie of ours, forged, or cut.
     Invalid,
@@ -244,6 +246,7 @@ impl Reason {
 
 /// How a forward ended: what [`Decision`] owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The target answered with this status.
     Response(u16),

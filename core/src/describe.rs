@@ -18,6 +18,7 @@ use crate::router::{
 ///
 /// As JSON it is a flat object in which absent fields are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Description<'o> {
     /// The rule that matched.
     #[serde(skip_serializing_if = "Option::is_none")]

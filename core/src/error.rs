@@ -216,6 +216,7 @@ impl fmt::Display for Diagnostic {
 
 /// Which part of the slow path a [`Code`] belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layer {
     /// Reading and parsing.
     Input,

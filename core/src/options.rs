@@ -139,6 +139,7 @@ impl Default for Anomaly {
 /// K-05.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum PathDecode {
     /// Nothing is decoded.
     None,
@@ -152,6 +153,7 @@ pub enum PathDecode {
 /// K-10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ZeroWeights {
     /// Answer 503.
     Unavailable,
@@ -164,6 +166,7 @@ pub enum ZeroWeights {
 /// K-15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Tie {
     /// In turn.
     RoundRobin,

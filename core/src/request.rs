@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 /// What a decision may look at. Implemented for [`Request`] (slices) and [`HttpRequest`] (the `http`
-/// crate); an embedder with a type of its own implements these six methods.
+/// crate); an embedder with a type of its own implements these five methods.
 ///
 /// All text is bytes as received, neither decoded nor validated: every byte is hostile.
 pub trait RequestView {

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use napi_derive::napi;
 use podway::Now;
@@ -12,8 +12,8 @@ use podway::Now;
 static ORIGIN: OnceLock<(Instant, u64)> = OnceLock::new();
 
 thread_local! {
-    /// The last reading of the system's date, and when it was made.
-    static DATE: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
+    /// The last reading of the system's date, and until when it is good, in monotonic milliseconds.
+    static DATE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 /// Ties the clock to `process.hrtime`: to be called once, with what it says.
@@ -44,17 +44,15 @@ pub(crate) fn now() -> Now {
     let instant = Instant::now();
     let (origin, nanoseconds) = ORIGIN.get().copied().unwrap_or((instant, 0));
     let since = instant.saturating_duration_since(origin);
-    let mono_ms = (since + Duration::from_nanos(nanoseconds)).as_millis() as u64;
+    // 64 bits of nanoseconds are 584 years.
+    let mono_ms =
+        (since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos()) + nanoseconds) / 1_000_000;
     // Dates are in seconds, so the system is asked for one no more than ten times a second.
-    let unix_s = match DATE.get() {
-        Some((read, unix_s)) if instant.saturating_duration_since(read) < Duration::from_millis(100) => {
-            unix_s
-        }
-        _ => {
-            let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-            DATE.set(Some((instant, unix_s)));
-            unix_s
-        }
-    };
+    let (until_ms, unix_s) = DATE.get();
+    if mono_ms < until_ms {
+        return Now { mono_ms, unix_s };
+    }
+    let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    DATE.set((mono_ms + 100, unix_s));
     Now { mono_ms, unix_s }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use napi::sys;
+use napi_derive::napi;
 use podway::model::Priority;
 use podway::{
     Decision, Forward, GroupId, ListenerId, Now, Outcome, Output, Request, Stickiness, TargetId, Verdict,
@@ -39,7 +40,7 @@ struct State {
 }
 
 /// How many numbers a decision is.
-pub(crate) const NUMBERS: usize = 13;
+pub(crate) const NUMBERS: usize = 7;
 
 impl Hot {
     pub(crate) fn new(shared: Arc<Shared>, numbers: Numbers<NUMBERS>) -> Rc<Self> {
@@ -153,7 +154,7 @@ fn asked<const N: usize>(
 }
 
 /// `decideMany(numbers, listener, text, lengths, first)`: `text` is method, target and host of one request
-/// after the other, `lengths` the length of each, with 2³²−1 for a host that is not given. Stops after a
+/// after the other, `lengths` the length of each, with 2³²−1 for GET and for a host that is not given. Stops after a
 /// decision that has text of its own. Gives back nothing; `numbers[0]` is where it stopped, or 2³²−1 where
 /// the text is not ASCII, and the decisions follow.
 struct DecideMany;
@@ -189,7 +190,8 @@ impl Native<Hot, 5> for DecideMany {
                 let (slots, _) = out.as_chunks_mut::<NUMBERS>();
                 *stopped = requests.len() as u32;
                 for (index, ([method, target, host], slot)) in requests.iter().zip(slots).enumerate() {
-                    let (method, target) = (take(*method), take(*target));
+                    let method = if *method == NONE { b"GET".as_slice() } else { take(*method) };
+                    let target = take(*target);
                     let host = (*host != NONE).then(|| take(*host));
                     if index < first {
                         continue;
@@ -293,7 +295,7 @@ fn peer(text: &[u8]) -> Result<SocketAddr, Refusal> {
     text.parse().map_err(|_| argument(format!("peer `{text}` is not an address with a port")))
 }
 
-/// A decision as numbers, in the order of `index.js`.
+/// A decision as numbers: `decision.js` tells the places and the bits.
 #[inline]
 fn numbers(decision: &Decision, output: &Output, epoch: u32) -> [u32; NUMBERS] {
     let (matched, priority) = match decision.priority {
@@ -301,42 +303,31 @@ fn numbers(decision: &Decision, output: &Output, epoch: u32) -> [u32; NUMBERS] {
         Some(Priority::Rule(number)) => (1, number),
         Some(Priority::Default) => (2, 0),
     };
-    let authenticate = decision.authenticate.map_or(NO_WORD, |a| word(a.as_str()));
-    let texts = u32::from(!output.is_empty());
-    let none = [NO_WORD, 0, 0, 0, 0];
-    let (kind, status, reason, [stickiness, fail_open, low, high, group]) = match decision.verdict {
+    let (kind, [low, high, group]) = match decision.verdict {
         Verdict::Forward(forward) => {
             let target = forward.target.as_u64();
-            let stickiness = word(forward.stickiness.as_str());
-            let ids = [target as u32, (target >> 32) as u32, forward.group.as_u32()];
-            (0, 0, NO_WORD, [stickiness, forward.fail_open.into(), ids[0], ids[1], ids[2]])
+            let kind = u32::from(forward.fail_open) << 4 | word(forward.stickiness.as_str()) << STICKINESS;
+            (kind, [target as u32, (target >> 32) as u32, forward.group.as_u32()])
         }
-        Verdict::Redirect { status } => (1, status, NO_WORD, none),
-        Verdict::FixedResponse { status } => (2, status, NO_WORD, none),
-        Verdict::Error { status, reason } => (3, status, word(reason.as_str()), none),
+        Verdict::Redirect { status } => (1, [status.into(), 0, 0]),
+        Verdict::FixedResponse { status } => (2, [status.into(), 0, 0]),
+        Verdict::Error { status, reason } => (3 | word(reason.as_str()) << REASON, [status.into(), 0, 0]),
     };
-    [
-        kind,
-        matched,
-        priority,
-        status.into(),
-        reason,
-        authenticate,
-        stickiness,
-        fail_open,
-        low,
-        high,
-        group,
-        texts,
-        epoch,
-    ]
+    let authenticate = decision.authenticate.map_or(NO_WORD, |a| word(a.as_str())) << AUTHENTICATE;
+    [kind | matched << 2 | authenticate, priority, low, high, group, u32::from(!output.is_empty()), epoch]
 }
+
+/// Where the words stand in the flags, six bits each: there are some thirty in all.
+const REASON: u32 = 5;
+const STICKINESS: u32 = 11;
+const AUTHENTICATE: u32 = 17;
+const WORD: u32 = 63;
 
 /// No word.
 const NO_WORD: u32 = 0;
 
-/// In the place of a decision's kind: there is none.
-const NO_DECISION: u32 = 4;
+/// In the place of a decision's flags: there is none.
+const NO_DECISION: u32 = 1 << 31;
 
 thread_local! {
     /// The words that decisions of this thread were told with, by number; the first stands for none.
@@ -351,12 +342,13 @@ fn word(text: &'static str) -> u32 {
             words.push(text);
             words.len() - 1
         });
-        number as u32
+        number as u32 & WORD
     })
 }
 
-/// The words by number.
-pub(crate) fn words() -> Vec<&'static str> {
+/// The words that stand behind numbers of this thread's decisions.
+#[napi]
+pub fn words() -> Vec<&'static str> {
     WORDS.with_borrow(Clone::clone)
 }
 
@@ -368,7 +360,9 @@ fn forward<const N: usize>(call: &Call<N>, first: usize) -> Result<Option<Decisi
         return Ok(None);
     }
     let (low, high) = (call.u32(first + 1, refusal)?, call.u32(first + 2, refusal)?);
-    let name = WORDS.with_borrow(|words| words.get((flags >> 8) as usize).copied()).unwrap_or_default();
+    let name = WORDS
+        .with_borrow(|words| words.get((flags >> STICKINESS & WORD) as usize).copied())
+        .unwrap_or_default();
     Ok(Some(Decision {
         priority: None,
         authenticate: None,

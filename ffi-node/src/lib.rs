@@ -5,7 +5,7 @@ pub mod clock;
 #[cfg(feature = "command")]
 pub mod command;
 mod errors;
-mod hot;
+pub mod hot;
 mod raw;
 mod router;
 

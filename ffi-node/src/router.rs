@@ -14,7 +14,7 @@ use podway::{
 
 use crate::clock::moment;
 use crate::errors::{argument, raise};
-use crate::hot::{Hot, Shared, functions, words};
+use crate::hot::{Hot, Shared, functions};
 use crate::raw::{Numbers, object, value_of};
 
 /// A compiled model with the state of its targets.
@@ -94,12 +94,6 @@ impl NativeRouter {
         let hot = Hot::new(self.shared.clone(), Numbers::new(&mut numbers)?);
         let functions = functions(env.raw(), &hot)?;
         object(env, &functions, value_of(env, numbers)?)
-    }
-
-    /// The words that stand behind numbers of decisions.
-    #[napi]
-    pub fn words(&self) -> Vec<&'static str> {
-        words()
     }
 
     /// How often the router was reloaded.

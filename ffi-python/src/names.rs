@@ -1,7 +1,6 @@
 //! The names of targets as Python strings, made once for each registration: a decision then carries a
 //! pointer, and its attributes give out the same string every time.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use podway::{Forward, TargetId};
@@ -26,7 +25,8 @@ pub(crate) struct Cache {
 struct Known {
     /// How many reloads there were.
     epoch: u64,
-    names: HashMap<TargetId, Arc<Names>>,
+    /// By the lower half of a target's id, its slot: many targets take turns in one, one at a time.
+    names: Vec<Option<(TargetId, Arc<Names>)>>,
 }
 
 impl Cache {
@@ -34,7 +34,9 @@ impl Cache {
     pub(crate) fn get(&self, py: Python<'_>, router: &podway::Router, forward: &Forward) -> Arc<Names> {
         let epoch = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(names) = known.names.get(&forward.target) {
+            if let Some(Some((target, names))) = known.names.get(slot(forward.target))
+                && *target == forward.target
+            {
                 return names.clone();
             }
             known.epoch
@@ -43,7 +45,13 @@ impl Cache {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Names that were read before a reload are not kept after it.
         if known.epoch == epoch {
-            known.names.insert(forward.target, names.clone());
+            let slot = slot(forward.target);
+            if known.names.len() <= slot {
+                known.names.resize(slot + 1, None);
+            }
+            if let Some(place) = known.names.get_mut(slot) {
+                *place = Some((forward.target, names.clone()));
+            }
         }
         names
     }
@@ -54,6 +62,10 @@ impl Cache {
         known.epoch += 1;
         known.names.clear();
     }
+}
+
+fn slot(target: TargetId) -> usize {
+    target.as_u64() as u32 as usize
 }
 
 fn names(py: Python<'_>, router: &podway::Router, forward: &Forward) -> Names {

@@ -28,13 +28,19 @@ pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(bytes.as_bytes());
     }
-    let kind = value.get_type().name()?.to_string();
-    Err(PyTypeError::new_err(format!("{what} must be str or bytes, not {kind}")))
+    Err(neither(value, what))
 }
 
-/// The header lines of a mapping, or of anything that gives pairs.
-pub(crate) fn pairs<'py>(headers: &Bound<'py, PyAny>) -> PyResult<Pairs<'py>> {
-    let mut pairs = Pairs::new();
+#[cold]
+fn neither(value: &Bound<'_, PyAny>, what: &str) -> PyErr {
+    match value.get_type().name() {
+        Ok(kind) => PyTypeError::new_err(format!("{what} must be str or bytes, not {kind}")),
+        Err(error) => error,
+    }
+}
+
+/// Collects the header lines of a mapping, or of anything that gives pairs.
+pub(crate) fn pairs<'py>(headers: &Bound<'py, PyAny>, pairs: &mut Pairs<'py>) -> PyResult<()> {
     if let Ok(dict) = headers.cast::<PyDict>() {
         pairs.extend(dict.iter());
     } else if let Ok(list) = headers.cast::<PyList>() {
@@ -54,7 +60,7 @@ pub(crate) fn pairs<'py>(headers: &Bound<'py, PyAny>) -> PyResult<Pairs<'py>> {
             pairs.push(pair(&item?)?);
         }
     }
-    Ok(pairs)
+    Ok(())
 }
 
 fn pair<'py>(item: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
@@ -71,21 +77,22 @@ fn pair<'py>(item: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py
     Err(PyTypeError::new_err("headers must be a mapping, or pairs of name and value"))
 }
 
-/// Views of `pairs`.
-pub(crate) fn lines<'a>(pairs: &'a Pairs<'_>) -> PyResult<Lines<'a>> {
-    let mut lines = Lines::new();
+/// Collects views of `pairs`.
+pub(crate) fn lines<'a>(pairs: &'a Pairs<'_>, lines: &mut Lines<'a>) -> PyResult<()> {
     for (name, value) in pairs {
         lines.push((bytes(name, "a header name")?, bytes(value, "a header value")?));
     }
-    Ok(lines)
+    Ok(())
 }
 
 /// `"192.0.2.1:4000"`, or the `(address, port, …)` that a Python socket tells; this machine where nothing
 /// is told.
+#[inline]
 pub(crate) fn peer(value: Option<&Bound<'_, PyAny>>) -> PyResult<SocketAddr> {
-    let Some(value) = value else {
-        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
-    };
+    value.map_or(Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)), given_peer)
+}
+
+fn given_peer(value: &Bound<'_, PyAny>) -> PyResult<SocketAddr> {
     let py = value.py();
     if let Ok(text) = value.cast::<PyString>() {
         let text = text.to_str()?;

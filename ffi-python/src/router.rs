@@ -9,17 +9,40 @@ use podway::{
 };
 use pyo3::prelude::*;
 
-use crate::clock::{Moment, entropy, moment};
+use crate::clock::{Moment, moment};
 use crate::decision::Decision;
 use crate::errors::{argument, raise};
 use crate::model::Model;
 use crate::names::Cache;
 use crate::probe::Probe;
-use crate::request::{Pairs, bytes, lines, pairs, peer};
+use crate::request::{Lines, Pairs, bytes, lines, pairs, peer};
 
 thread_local! {
-    /// The memory that decisions of this thread write into; what they wrote is copied before the next one.
-    static OUTPUT: RefCell<Output> = RefCell::new(Output::new());
+    /// What decisions of this thread work with: one place, since each access costs.
+    static LOCAL: RefCell<Local> = RefCell::new(Local { output: Output::new(), chance: fastrand::Rng::new() });
+}
+
+struct Local {
+    /// The memory that decisions write into; what they wrote is copied before the next one.
+    output: Output,
+    chance: fastrand::Rng,
+}
+
+impl Local {
+    /// The number that was given, or a random one.
+    #[inline]
+    fn entropy(&mut self, given: Option<u64>) -> u64 {
+        given.unwrap_or_else(|| self.chance.u64(..))
+    }
+}
+
+/// Lets `work` use what belongs to this thread.
+#[inline]
+fn locally<T>(py: Python<'_>, work: impl FnOnce(&mut Local) -> PyResult<T>) -> PyResult<T> {
+    LOCAL.with(|local| match local.try_borrow_mut() {
+        Ok(mut local) => work(&mut local),
+        Err(_) => Err(busy(py)),
+    })
 }
 
 /// A compiled model with the state of its targets.
@@ -84,12 +107,11 @@ impl Router {
         entropy: Option<u64>,
     ) -> PyResult<Decision> {
         with_request([method, target, host], headers, peer, |request| {
-            let (now, entropy) = (moment(py, now), self::entropy(entropy));
-            OUTPUT.with(|output| {
-                let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
+            locally(py, |local| {
+                let (now, entropy) = (moment(py, now), local.entropy(entropy));
                 let listener = ListenerId::from_u32(listener);
-                let decision = self.router.decide(listener, request, now, entropy, &mut output);
-                Ok(self.named(py, decision, &output))
+                let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
+                Ok(self.named(py, decision, &local.output))
             })
         })
     }
@@ -116,12 +138,11 @@ impl Router {
         entropy: Option<u64>,
     ) -> PyResult<Option<Decision>> {
         with_request([method, target, host], headers, peer, |request| {
-            let (now, entropy) = (moment(py, now), self::entropy(entropy));
-            OUTPUT.with(|output| {
-                let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
+            locally(py, |local| {
+                let (now, entropy) = (moment(py, now), local.entropy(entropy));
                 let (listener, failed) = (ListenerId::from_u32(listener), &failed.get().decision);
-                let decision = self.router.retry(listener, request, failed, now, entropy, &mut output);
-                Ok(decision.map(|decision| self.named(py, decision, &output)))
+                let decision = self.router.retry(listener, request, failed, now, entropy, &mut local.output);
+                Ok(decision.map(|decision| self.named(py, decision, &local.output)))
             })
         })
     }
@@ -140,12 +161,11 @@ impl Router {
         entropy: Option<u64>,
     ) -> PyResult<String> {
         with_request([method, target, host], headers, peer, |request| {
-            let (now, entropy) = (moment(py, now), self::entropy(entropy));
-            OUTPUT.with(|output| {
-                let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
-                let why =
-                    self.router.explain(ListenerId::from_u32(listener), request, now, entropy, &mut output);
-                Ok(why.to_json(&self.router, &output))
+            locally(py, |local| {
+                let (now, entropy) = (moment(py, now), local.entropy(entropy));
+                let (listener, output) = (ListenerId::from_u32(listener), &mut local.output);
+                let why = self.router.explain(listener, request, now, entropy, output);
+                Ok(why.to_json(&self.router, output))
             })
         })
     }
@@ -214,16 +234,14 @@ impl Router {
         now: Option<Moment>,
         entropy: Option<u64>,
     ) -> PyResult<Vec<String>> {
-        let held = pairs(headers)?;
-        let lines = lines(&held)?;
-        let request = Request::new("", "", self::peer(None)?).header_bytes(&lines);
-        OUTPUT.with(|output| {
-            let mut output = output.try_borrow_mut().map_err(|_| busy(py))?;
-            let sets = |name: &str| cookies.iter().any(|c| c == name);
-            let (now, entropy) = (moment(py, now), self::entropy(entropy));
-            let decision = decision.get().decision;
-            self.router.app_cookie(&decision, &request, sets, now, entropy, &mut output);
-            Ok(output.set_cookies().map(str::to_owned).collect())
+        with_request([None; 3], Some(headers), None, |request| {
+            locally(py, |local| {
+                let sets = |name: &str| cookies.iter().any(|c| c == name);
+                let (now, entropy) = (moment(py, now), local.entropy(entropy));
+                let (decision, output) = (decision.get().decision, &mut local.output);
+                self.router.app_cookie(&decision, request, sets, now, entropy, output);
+                Ok(output.set_cookies().map(str::to_owned).collect())
+            })
         })
     }
 
@@ -310,7 +328,8 @@ impl Router {
         let client = client
             .parse()
             .map_err(|_| argument(py, Code::E_ARGUMENT, format!("`{client}` is not an IP address")))?;
-        let (now, entropy) = (moment(py, now), self::entropy(entropy));
+        let now = moment(py, now);
+        let entropy = locally(py, |local| Ok(local.entropy(entropy)))?;
         Ok(self.router.hop(TargetId::from_u64(target), client, now, entropy).map(|hop| json(&hop)))
     }
 
@@ -362,9 +381,13 @@ fn with_request<T>(
 ) -> PyResult<T> {
     let method = method.map_or(Ok("GET".as_bytes()), |method| bytes(method, "method"))?;
     let target = target.map_or(Ok("/".as_bytes()), |target| bytes(target, "target"))?;
-    let held = headers.map_or_else(|| Ok(Pairs::new()), pairs)?;
-    let lines = lines(&held)?;
-    let mut request = Request::new(method, target, self::peer(peer)?).header_bytes(&lines);
+    // Filled in place: moving them costs more than all the rest of the arguments.
+    let (mut held, mut views) = (Pairs::new(), Lines::new());
+    if let Some(headers) = headers {
+        pairs(headers, &mut held)?;
+        lines(&held, &mut views)?;
+    }
+    let mut request = Request::new(method, target, self::peer(peer)?).header_bytes(&views);
     if let Some(host) = host {
         request = request.host(bytes(host, "host")?);
     }

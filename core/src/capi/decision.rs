@@ -24,6 +24,7 @@ pub struct podway_address {
 }
 
 impl podway_address {
+    #[inline]
     pub(super) fn of(address: SocketAddr) -> Self {
         let (ip, family) = match address.ip() {
             IpAddr::V4(v4) => {
@@ -185,49 +186,54 @@ pub struct podway_decision {
 }
 
 impl podway_decision {
+    /// Writes a decision, field by field: in one piece it would be made elsewhere first, and read back by
+    /// `podway_router_report` before the processor is done with it. `struct_size` stays the caller's.
+    ///
+    /// # Safety
+    /// `to` is valid for writing.
     #[inline]
-    pub(super) fn of(decision: &Decision) -> Self {
+    pub(super) unsafe fn put(to: *mut podway_decision, decision: &Decision) {
         let (matched, priority) = match decision.priority {
             None => (PODWAY_MATCHED_NONE, 0),
             Some(Priority::Rule(number)) => (PODWAY_MATCHED_RULE, number),
             Some(Priority::Default) => (PODWAY_MATCHED_DEFAULT, 0),
         };
-        let mut plain = podway_decision {
-            struct_size: size_of::<podway_decision>(),
-            r#type: 0,
-            reason: PODWAY_REASON_NONE,
-            authenticate: decision.authenticate.map_or(PODWAY_AUTHENTICATE_NONE, authenticate_number),
-            stickiness: PODWAY_STICKINESS_OFF,
-            target: 0,
-            target_group: 0,
-            priority,
-            status: 0,
-            matched,
-            fail_open: 0,
-            address: podway_address::default(),
+        let authenticate = decision.authenticate.map_or(PODWAY_AUTHENTICATE_NONE, authenticate_number);
+        let error = |status, reason| (PODWAY_TYPE_ERROR, status, reason_number(reason));
+        let (r#type, status, reason) = match decision.verdict {
+            Verdict::Forward(_) => (PODWAY_TYPE_FORWARD, 0, PODWAY_REASON_NONE),
+            Verdict::Redirect { status } => (PODWAY_TYPE_REDIRECT, status, PODWAY_REASON_NONE),
+            Verdict::FixedResponse { status } => (PODWAY_TYPE_FIXED_RESPONSE, status, PODWAY_REASON_NONE),
+            Verdict::Error { status, reason } => error(status, reason),
         };
-        match decision.verdict {
-            Verdict::Forward(forward) => {
-                plain.r#type = PODWAY_TYPE_FORWARD;
-                plain.stickiness = stickiness_number(forward.stickiness);
-                plain.target = forward.target.as_u64();
-                plain.target_group = forward.group.as_u32();
-                plain.fail_open = forward.fail_open.into();
-                plain.address = podway_address::of(forward.address);
-            }
-            Verdict::Redirect { status } => (plain.r#type, plain.status) = (PODWAY_TYPE_REDIRECT, status),
-            Verdict::FixedResponse { status } => {
-                (plain.r#type, plain.status) = (PODWAY_TYPE_FIXED_RESPONSE, status);
-            }
-            Verdict::Error { status, reason } => {
-                (plain.r#type, plain.status) = (PODWAY_TYPE_ERROR, status);
-                plain.reason = reason_number(reason);
-            }
+        let (stickiness, target, target_group, fail_open, address) = match &decision.verdict {
+            Verdict::Forward(forward) => (
+                stickiness_number(forward.stickiness),
+                forward.target.as_u64(),
+                forward.group.as_u32(),
+                forward.fail_open.into(),
+                podway_address::of(forward.address),
+            ),
+            _ => (PODWAY_STICKINESS_OFF, 0, 0, 0, podway_address::default()),
+        };
+        // SAFETY: the caller's word; memory that was not written before is not read.
+        unsafe {
+            (&raw mut (*to).r#type).write(r#type);
+            (&raw mut (*to).reason).write(reason);
+            (&raw mut (*to).authenticate).write(authenticate);
+            (&raw mut (*to).stickiness).write(stickiness);
+            (&raw mut (*to).target).write(target);
+            (&raw mut (*to).target_group).write(target_group);
+            (&raw mut (*to).priority).write(priority);
+            (&raw mut (*to).status).write(status);
+            (&raw mut (*to).matched).write(matched);
+            (&raw mut (*to).fail_open).write(fail_open);
+            (&raw mut (*to).address).write(address);
         }
-        plain
     }
 
     /// The decision that these numbers were made of; `None` when they were not made of one.
+    #[inline]
     pub(super) fn get(&self) -> Option<Decision> {
         let verdict = match self.r#type {
             PODWAY_TYPE_FORWARD => Verdict::Forward(Forward {
@@ -296,6 +302,7 @@ pub extern "C" fn podway_authenticate_name(number: i32) -> podway_str {
     authenticate(number).map_or(podway_str::NONE, |a| podway_str::of(a.as_str()))
 }
 
+#[inline]
 fn reason_number(reason: Reason) -> i32 {
     match reason {
         Reason::NoListener => PODWAY_REASON_NO_LISTENER,
@@ -348,6 +355,7 @@ fn authenticate(number: i32) -> Option<Authenticate> {
     })
 }
 
+#[inline]
 fn stickiness_number(stickiness: Stickiness) -> i32 {
     match stickiness {
         Stickiness::Off => PODWAY_STICKINESS_OFF,
@@ -365,6 +373,7 @@ fn stickiness_number(stickiness: Stickiness) -> i32 {
     }
 }
 
+#[inline]
 fn stickiness(number: i32) -> Option<Stickiness> {
     Some(match number {
         PODWAY_STICKINESS_OFF => Stickiness::Off,
@@ -384,6 +393,7 @@ fn stickiness(number: i32) -> Option<Stickiness> {
 }
 
 /// The outcome of these numbers.
+#[inline]
 pub(super) fn outcome(number: i32, status: u16) -> Option<Outcome> {
     Some(match number {
         PODWAY_OUTCOME_RESPONSE => Outcome::Response(status),
@@ -490,7 +500,20 @@ pub unsafe extern "C" fn podway_output_set_cookie(output: *const podway_output, 
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
+
     use super::*;
+
+    fn plain(decision: &Decision) -> podway_decision {
+        let mut plain = MaybeUninit::<podway_decision>::uninit();
+        let to = plain.as_mut_ptr();
+        // SAFETY: `to` can be written; `put` writes all fields but the size.
+        unsafe {
+            (&raw mut (*to).struct_size).write(size_of::<podway_decision>());
+            podway_decision::put(to, decision);
+            plain.assume_init()
+        }
+    }
 
     #[test]
     fn numbers_come_back_as_the_decision_they_were_made_of() {
@@ -514,7 +537,7 @@ mod tests {
                 [None, Some(Priority::Rule(0)), Some(Priority::Rule(50_000)), Some(Priority::Default)]
             {
                 let decision = Decision { priority, authenticate: authenticate(seen % 4), verdict };
-                let plain = podway_decision::of(&decision);
+                let plain = plain(&decision);
                 assert_eq!(plain.get(), Some(decision));
                 // SAFETY: a view of a literal.
                 assert_eq!(unsafe { podway_type_name(plain.r#type).text() }, Ok(verdict.as_str()));
@@ -528,7 +551,7 @@ mod tests {
     fn invented_numbers_are_refused() {
         let decision =
             Decision { priority: None, authenticate: None, verdict: Verdict::Redirect { status: 301 } };
-        let plain = podway_decision::of(&decision);
+        let plain = plain(&decision);
         for wrong in [
             podway_decision { r#type: 0, ..plain },
             podway_decision { r#type: PODWAY_TYPE_FORWARD, ..plain },

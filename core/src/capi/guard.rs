@@ -53,6 +53,7 @@ impl From<Error> for Failure {
 }
 
 /// Runs the body of an entry that tells no more than a status. Allocates nothing of its own.
+#[inline]
 pub(super) fn guard(body: impl FnOnce() -> Result<(), podway_status>) -> podway_status {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => podway_status::Ok,

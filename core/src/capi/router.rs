@@ -1,7 +1,5 @@
 //! The router: the verbs of the Rust API, one function each.
 
-use std::ptr;
-
 use serde::Serialize;
 
 use super::decision::{outcome, podway_decision, podway_output};
@@ -9,9 +7,9 @@ use super::error::podway_error;
 use super::guard::{Failure, explained, guard, quiet};
 use super::model::{podway_model, writable};
 use super::status::podway_status;
-use super::view::{View, array, check_size, copied, podway_request, podway_str, podway_text};
+use super::view::{View, array, check_size, copied, podway_request, podway_str, podway_text, sized};
 use crate::KeyRing;
-use crate::decision::{Decision, ListenerId, TargetId};
+use crate::decision::{ListenerId, TargetId};
 use crate::model::{TargetHealth, TargetHealthState};
 use crate::options::Options;
 use crate::router::Router;
@@ -131,7 +129,7 @@ pub unsafe extern "C" fn podway_router_decide(
         let decided =
             router.decide(ListenerId::from_u32(listener), &view, now.into(), entropy, &mut output.output);
         // SAFETY: checked above: not NULL and large enough.
-        unsafe { write(decision, &decided) };
+        unsafe { podway_decision::put(decision, &decided) };
         Ok(())
     })
 }
@@ -169,7 +167,7 @@ pub unsafe extern "C" fn podway_router_retry(
         let listener = ListenerId::from_u32(listener);
         let retried = router.retry(listener, &view, &failed, now.into(), entropy, &mut output.output);
         // SAFETY: checked above: not NULL and large enough.
-        unsafe { write(decision, &retried.ok_or(podway_status::NotFound)?) };
+        unsafe { podway_decision::put(decision, &retried.ok_or(podway_status::NotFound)?) };
         Ok(())
     })
 }
@@ -188,7 +186,7 @@ pub unsafe extern "C" fn podway_router_report(
 ) -> podway_status {
     guard(|| {
         // SAFETY: NULL or a live handle; NULL or as large as its `struct_size`, says the caller.
-        let (router, plain) = unsafe { (alive(router)?, copied(decision)?) };
+        let (router, plain) = unsafe { (alive(router)?, sized(decision)?) };
         let decision = plain.get().ok_or(podway_status::Argument)?;
         let outcome = self::outcome(outcome, status).ok_or(podway_status::Argument)?;
         router.report(&decision, outcome, now.into());
@@ -333,20 +331,6 @@ pub unsafe extern "C" fn podway_router_set_target_health(
 pub(super) unsafe fn alive<'a>(router: *const podway_router) -> Result<&'a Router, podway_status> {
     // SAFETY: the caller's word.
     unsafe { router.as_ref() }.map(|r| &r.router).ok_or(podway_status::Null)
-}
-
-/// Writes a decision; the caller's own size is kept.
-///
-/// # Safety
-/// `to` is valid for writing, and its `struct_size` was checked.
-#[inline]
-unsafe fn write(to: *mut podway_decision, decision: &Decision) {
-    let mut plain = podway_decision::of(decision);
-    // SAFETY: the caller's word.
-    unsafe {
-        plain.struct_size = ptr::addr_of!((*to).struct_size).read();
-        to.write(plain);
-    }
 }
 
 /// # Safety

@@ -77,6 +77,7 @@ impl podway_str {
 ///
 /// # Safety
 /// `first` is NULL or valid for reading `count` initialised elements during `'a`.
+#[inline]
 pub(super) unsafe fn array<'a, T>(first: *const T, count: usize) -> Result<&'a [T], podway_status> {
     if count == 0 {
         return Ok(&[]);
@@ -171,6 +172,7 @@ impl<'a> View<'a> {
     /// # Safety
     /// `request` is NULL or points at a `podway_request` (as much of it as its `struct_size` says) whose
     /// views are valid for reading, all during `'a`.
+    #[inline]
     pub(super) unsafe fn new(request: *const podway_request) -> Result<Self, podway_status> {
         // SAFETY: the caller's word.
         let request = unsafe { sized(request)? };
@@ -258,7 +260,7 @@ pub(super) unsafe fn check_size<T: Versioned>(pointer: *const T) -> Result<(), p
 /// # Safety
 /// `pointer` is NULL or valid for reading as many bytes as its `struct_size` says, during `'a`.
 #[inline]
-unsafe fn sized<'a, T: Versioned>(pointer: *const T) -> Result<&'a T, podway_status> {
+pub(super) unsafe fn sized<'a, T: Versioned>(pointer: *const T) -> Result<&'a T, podway_status> {
     // SAFETY: the caller's word.
     unsafe {
         check_size(pointer)?;

@@ -41,6 +41,7 @@ impl Default for HealthCheck {
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProbeResult {
     /// An HTTP status, or for GRPC groups the grpc-status.
     Status(u16),

@@ -10,6 +10,7 @@ use crate::time::Now;
 
 /// What a node does with a connection to its NodePort.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HopInfo {
     /// The node's name.
     pub node: String,
@@ -24,6 +25,7 @@ pub struct HopInfo {
 
 /// Where a connection to a NodePort goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HopTo {
     /// To this pod.
     Forwarded {

@@ -11,6 +11,7 @@ use crate::table::{GroupEntry, NOWHERE};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListenerInfo {
     /// For `decide`.
     pub id: ListenerId,
@@ -26,6 +27,7 @@ pub struct ListenerInfo {
 
 /// A target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GroupInfo {
     /// The id.
     pub id: GroupId,
@@ -39,6 +41,7 @@ pub struct GroupInfo {
 
 /// A target with its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TargetInfo {
     /// The id of this registration.
     pub id: TargetId,
@@ -68,6 +71,7 @@ pub struct TargetInfo {
 
 /// A health check that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Probe {
     /// For `report_probe`.
     pub target: TargetId,
@@ -87,6 +91,7 @@ pub struct Probe {
 
 /// A change of a target's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HealthEvent {
     /// The registration.
     pub target: TargetId,

@@ -12,6 +12,7 @@ use crate::time::Now;
 
 /// Something that keeps a request from the target of the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WhyUnsticky {
     /// The cookie it is about; of kube-proxy there is none.
     pub cookie: Option<&'static str>,

@@ -29,6 +29,7 @@ struct Balancer {
 
 /// What is known of a zone from the targets of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ZoneHealth {
     /// The zone; `None` for targets without one.
     pub zone: Option<String>,
@@ -47,6 +48,7 @@ pub struct ZoneHealth {
 
 /// A target's administrative override, as `describe-target-health` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdministrativeOverride {
     /// There is none.
     NoOverride,
