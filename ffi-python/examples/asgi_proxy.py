@@ -53,7 +53,10 @@ class Proxy:
             headers.append((b"host", host if decision.host is None else decision.host.encode()))
             headers.append((b"x-forwarded-for", client[0].encode()))
             url = httpx.URL(f"http://{decision.address}").copy_with(raw_path=path)
-            request = httpx.Request(scope["method"], url, headers=headers, content=body(receive))
+            # A request without a body gets none: an empty one in chunks would stay unread with many a target.
+            bodied = {b"content-length", b"transfer-encoding"} & {name for name, _ in scope["headers"]}
+            content = body(receive) if bodied else None
+            request = httpx.Request(scope["method"], url, headers=headers, content=content)
             try:
                 response = await self.transport.handle_async_request(request)
             except httpx.ConnectError:

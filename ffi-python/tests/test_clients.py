@@ -118,7 +118,7 @@ def router(pods: list[Pod]) -> podway.Router:
             }
         ],
     }
-    return podway.Router(podway.Model.from_json(model))
+    return podway.Router(podway.Model.from_json(model), {"retry": True})
 
 
 def in_flight(router: podway.Router) -> int:
@@ -151,6 +151,32 @@ def test_httpx_client_reports_what_fails(router: podway.Router, pods: list[Pod])
     with pytest.raises(httpx.ConnectError):
         client.get("http://shop.example.com/")
     assert in_flight(router) == 0
+
+
+def test_httpx_clients_try_a_second_target(router: podway.Router, pods: list[Pod]) -> None:
+    pods[0].stop()
+    listener, well = router.listener("web", 80), str(pods[1].port)
+    for _ in range(2):
+        with httpx.Client(transport=podway.httpx.Transport(router, listener)) as client:
+            assert client.get("http://shop.example.com/").text == well
+            assert client.get("http://shop.example.com/").text == well, "the cookie names the second one"
+    with httpx.Client(transport=podway.httpx.Transport(router, listener)) as client:
+        sent = []
+        for _ in range(2):
+            try:
+                sent.append(client.post("http://shop.example.com/", content=b"x").status_code)
+            except httpx.ConnectError:
+                client.cookies.clear()
+        assert sent == [201], "what is not idempotent is not sent twice"
+
+    async def main() -> None:
+        for _ in range(2):
+            transport = podway.httpx.AsyncTransport(router, listener)
+            async with httpx.AsyncClient(transport=transport) as client:
+                assert (await client.get("http://shop.example.com/")).text == well
+
+    asyncio.run(main())
+    assert in_flight(router) == 0 and router.late_reports() == 0
 
 
 def test_httpx_async_client(router: podway.Router, pods: list[Pod]) -> None:

@@ -5,7 +5,8 @@ choose, with its rules, its stickiness and its health.
 >>> client.get("https://shop.example.com/app1/")
 
 What the load balancer answers by itself (redirects, fixed responses, errors) is answered without a
-connection. Sticky cookies are part of the response, so the client's own jar brings them back.
+connection. Sticky cookies are part of the response, so the client's own jar brings them back. With the option
+`retry` of the router, a second target is tried where there is no connection to the first.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ class Transport(httpx.BaseTransport):
         decision = self._balancer.decide(request)
         if decision.type != "forward":
             return _answer(decision)
+        try:
+            return self._sent(request, decision)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            again = self._balancer.retry(request, decision)
+            if again is None:
+                raise
+            return self._sent(request, again)
+
+    def _sent(self, request: httpx.Request, decision: Decision) -> httpx.Response:
         report = self._balancer.reporter(decision)
         try:
             response = self._transport.handle_request(self._balancer.aimed(request, decision))
@@ -69,6 +79,15 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         decision = self._balancer.decide(request)
         if decision.type != "forward":
             return _answer(decision)
+        try:
+            return await self._sent(request, decision)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            again = self._balancer.retry(request, decision)
+            if again is None:
+                raise
+            return await self._sent(request, again)
+
+    async def _sent(self, request: httpx.Request, decision: Decision) -> httpx.Response:
         report = self._balancer.reporter(decision)
         try:
             response = await self._transport.handle_async_request(self._balancer.aimed(request, decision))
@@ -94,6 +113,12 @@ class _Balancer:
     def decide(self, request: httpx.Request) -> Decision:
         return self._router.decide(
             self._listener, request.method, request.url.raw_path, None, request.headers.raw
+        )
+
+    def retry(self, request: httpx.Request, failed: Decision) -> Decision | None:
+        """Another target for a request of which nothing was sent, where the router's options allow it."""
+        return self._router.retry(
+            failed, self._listener, request.method, request.url.raw_path, None, request.headers.raw
         )
 
     def reporter(self, decision: Decision) -> Report:
@@ -146,7 +171,7 @@ def _answer(decision: Decision) -> httpx.Response:
 
 def _outcome(error: BaseException) -> str:
     match error:
-        case httpx.ConnectError():
+        case httpx.ConnectError() | httpx.ConnectTimeout():
             return "connect-failed"
         case httpx.TimeoutException():
             return "timed-out"
