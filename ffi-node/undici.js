@@ -21,23 +21,36 @@ function podway(router, { listener, protocol = 'http', cookies = new CookieStore
       }
     }
     const host = headers.find(([name]) => name.toLowerCase() === 'host')?.[1] ?? origin.host
-    const decision = router.decide(listener, { method: options.method ?? 'GET', target, host, headers })
+    const request = { method: options.method ?? 'GET', target, host, headers }
+    const send = (decision, again) => {
+      cookies.store(origin.host, decision.setCookies)
+      const sent = headers.filter(([name]) => name.toLowerCase() !== 'host')
+      sent.push(['host', decision.host ?? host])
+      return dispatch(
+        {
+          ...options,
+          origin: `${protocol}://${decision.address}`,
+          path: decision.uri ?? target,
+          headers: sent.flat()
+        },
+        reporting(handler, (outcome, status) => router.report(decision, outcome, { status }), again)
+      )
+    }
+    const decision = router.decide(listener, request)
     if (decision.type !== 'forward') {
       answer(handler, decision)
       return true
     }
-    cookies.store(origin.host, decision.setCookies)
-    const sent = headers.filter(([name]) => name.toLowerCase() !== 'host')
-    sent.push(['host', decision.host ?? host])
-    return dispatch(
-      {
-        ...options,
-        origin: `${protocol}://${decision.address}`,
-        path: decision.uri ?? target,
-        headers: sent.flat()
-      },
-      reporting(handler, (outcome, status) => router.report(decision, outcome, { status }))
-    )
+    return send(decision, () => {
+      // A stream is gone with the connection that failed.
+      const kept = options.body === undefined || options.body === null || typeof options.body === 'string'
+        || ArrayBuffer.isView(options.body)
+      const second = kept ? router.retry(decision, listener, request) : undefined
+      if (second !== undefined) {
+        send(second)
+      }
+      return second !== undefined
+    })
   }
 }
 
@@ -75,8 +88,9 @@ function pairs(headers) {
   return entries.flatMap(([name, value]) => [].concat(value ?? []).map((line) => [name, String(line)]))
 }
 
-/** A handler that reports once how the forward ended, and passes everything on. */
-function reporting(handler, report) {
+/** A handler that reports once how the forward ended, and passes everything on. `again` is asked after a
+ * connection that could not be made, and says whether the request was sent elsewhere. */
+function reporting(handler, report, again) {
   let open = true
   const settle = (outcome, status) => {
     if (open) {
@@ -89,6 +103,7 @@ function reporting(handler, report) {
     const refused = error?.code === 'ECONNREFUSED' || error?.code === 'UND_ERR_CONNECT_TIMEOUT'
     const aborted = error?.name === 'AbortError'
     settle(aborted ? 'cancelled' : late ? 'timed-out' : refused ? 'connect-failed' : 'closed')
+    return refused && again !== undefined && again()
   }
   let status = 200
   return {
@@ -107,8 +122,9 @@ function reporting(handler, report) {
       handler.onResponseEnd?.(controller, trailers)
     },
     onResponseError: (controller, error) => {
-      failed(error)
-      handler.onResponseError?.(controller, error)
+      if (!failed(error)) {
+        handler.onResponseError?.(controller, error)
+      }
     }
   }
 }

@@ -139,6 +139,20 @@ test('undici sends a client\'s requests straight to the target', async (t) => {
   }))
   const refused = new undici.Agent().compose(podway(dead, { listener: dead.listener('web', 80) }))
   await assert.rejects(undici.request('http://shop.example.com/', { dispatcher: refused }))
+  const half = new Router(model({
+    TargetHealthDescriptions: [1, pods[0].port].map((Port) => (
+      { Target: { Id: '127.0.0.1', Port }, TargetHealth: { State: 'healthy' } }
+    ))
+  }), { options: { retry: true } })
+  for (let i = 0; i < 2; i++) {
+    const patient = new undici.Agent().compose(podway(half, { listener: half.listener('web', 80) }))
+    for (let n = 0; n < 2; n++) {
+      const { body } = await undici.request('http://shop.example.com/', { dispatcher: patient })
+      assert.equal(await body.text(), String(pods[0].port), 'the second target')
+    }
+    await patient.close()
+  }
+  assert.deepEqual([inFlight(half), half.lateReports()], [0, 0])
   assert.deepEqual([inFlight(router), inFlight(dead), router.lateReports()], [0, 0, 0])
   await dispatcher.close()
 })
