@@ -50,6 +50,7 @@ async fn serve(told: &Value, workers: Vec<tokio::runtime::Handle>) -> Result<(),
         Arc::new(Router::new(&model, Options::default(), KeyRing::from_secret(&[7; 32])?, clock.now())?);
     let plain = router.listener("bench", port).ok_or("no listener")?;
     let mut builder = Forwarder::builder(router.clone(), &model, clock)
+        .reuse_port(workers.len() > 1)
         .workers(workers)
         .health_checks(false)
         .bind(plain, ([127, 0, 0, 1], port).into(), None);

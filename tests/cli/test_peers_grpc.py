@@ -56,7 +56,8 @@ class Service(grpc.GenericRpcHandler):
 
 @pytest.fixture
 def server() -> Iterator[int]:
-    server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_concurrent_streams", 100)]
+    server = grpc.server(ThreadPoolExecutor(200), options=options)
     server.add_generic_rpc_handlers((Service(),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -115,6 +116,28 @@ def test_four_kinds_of_calls_with_trailers(
         # A hundred calls at a time on one connection.
         pending = [c.unary_unary("/t.T/Echo").future(str(i).encode(), timeout=60) for i in range(100)]
         assert [p.result() for p in pending] == [str(i).encode() for i in range(100)]
+
+
+def test_calls_that_stay_open_leave_room_for_others(
+    front: Callable[..., Serve],
+    authority: trustme.CA,  # noqa: F811
+    server: int,
+) -> None:
+    # One thread, so that one connection to the target would have to do for all.
+    lb = front({"grpc": (server, GROUP)}, "--workers", "1")
+    done = threading.Event()
+
+    def once() -> Iterator[bytes]:
+        yield b"a"
+        done.wait(60)
+
+    with channel(lb, authority, "grpc") as c:
+        calls = [c.stream_stream("/t.T/Chat")(once(), timeout=120) for _ in range(120)]
+        # More than the target takes on one connection.
+        assert [next(call) for call in calls] == [b"A"] * 120
+        assert c.unary_unary("/t.T/Echo")(b"x", timeout=20) == b"x"
+        done.set()
+        assert [list(call) for call in calls] == [[]] * 120
 
 
 def test_errors_have_a_status_of_grpc(

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::clock::Clock;
 use super::drain::{Entered, Gone, InFlight};
+use super::http2_pool::Stream;
 use super::proxy::Client;
 use super::record::Record;
 use super::settings::{GroupSettings, ListenerSettings};
@@ -67,6 +68,7 @@ pub(crate) struct TargetBody {
     gone: Gone,
     report: InFlight,
     _open: Entered,
+    _stream: Option<Stream>,
     finish: Finish,
 }
 
@@ -97,7 +99,7 @@ impl Drop for Finish {
 
 impl TargetBody {
     pub(crate) fn new(
-        inner: Incoming,
+        (inner, stream): (Incoming, Option<Stream>),
         idle: Duration,
         gone: Gone,
         report: InFlight,
@@ -105,7 +107,7 @@ impl TargetBody {
         finish: Finish,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(idle));
-        TargetBody { inner, idle, timer, gone, report, _open: open, finish }
+        TargetBody { inner, idle, timer, gone, report, _open: open, _stream: stream, finish }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

@@ -1,8 +1,10 @@
-//! HTTP/2 connections to targets: one for each target, shared by all requests of a worker. A request keeps
-//! the client's `:authority`, whatever the address of the target is (spec: dataplane §6.3).
+//! HTTP/2 connections to targets, shared by the requests of a worker: one for each target, and more where
+//! that has as many streams as targets usually allow. A request keeps the client's `:authority`, whatever the
+//! address of the target is (spec: dataplane §6.3).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +17,10 @@ use tokio::time::Instant;
 use super::body::{BoxError, ClientBody};
 use super::upstream::{ConnectError, Connector};
 
+/// Streams at a time on one connection. RFC 9113 asks targets to allow no fewer; one that does lets requests
+/// wait.
+const STREAMS: usize = 100;
+
 /// Where a connection leads, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -23,12 +29,30 @@ pub(crate) struct Key {
     pub(crate) https: bool,
 }
 
-/// The place of one connection. Whoever finds it empty connects; the others wait for that.
-type Place = Arc<tokio::sync::Mutex<Option<Shared>>>;
+/// The connections to one target. Whoever finds none with room connects; the others wait for that.
+type Place = Arc<tokio::sync::Mutex<Vec<Shared>>>;
 
 struct Shared {
     sender: SendRequest<ClientBody>,
+    open: Arc<AtomicUsize>,
     last: Instant,
+}
+
+/// An open stream: takes room on its connection.
+pub(crate) struct Stream(Arc<AtomicUsize>);
+
+impl Stream {
+    fn on(shared: &mut Shared) -> Self {
+        shared.last = Instant::now();
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Stream(shared.open.clone())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The connections of one worker.
@@ -36,19 +60,19 @@ struct Shared {
 pub(crate) struct Http2Pool(Mutex<HashMap<Key, Place>>);
 
 impl Http2Pool {
-    /// Sends a request and waits for the head of its answer. A [`ConnectError`] is somewhere in the error if
-    /// there was no connection.
+    /// Sends a request and waits for the head of its answer; the stream is to be kept until the body ends. A
+    /// [`ConnectError`] is somewhere in the error if there was no connection.
     pub(crate) async fn send(
         &self,
         key: Key,
         connector: &Connector,
         mut request: Request<ClientBody>,
-    ) -> Result<Response<Incoming>, BoxError> {
+    ) -> Result<(Response<Incoming>, Stream), BoxError> {
         let mut again = true;
         loop {
-            let mut sender = self.sender(key, connector).await?;
+            let (mut sender, stream) = self.sender(key, connector).await?;
             let mut failed = match sender.try_send_request(request).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((answer, stream)),
                 Err(failed) => failed,
             };
             match failed.take_message() {
@@ -60,17 +84,20 @@ impl Http2Pool {
         }
     }
 
-    async fn sender(&self, key: Key, connector: &Connector) -> Result<SendRequest<ClientBody>, ConnectError> {
+    async fn sender(
+        &self,
+        key: Key,
+        connector: &Connector,
+    ) -> Result<(SendRequest<ClientBody>, Stream), ConnectError> {
         let place = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.entry(key).or_default().clone()
         };
         let mut place = place.lock().await;
-        if let Some(shared) = place.as_mut().filter(|s| !s.sender.is_closed()) {
-            shared.last = Instant::now();
-            return Ok(shared.sender.clone());
+        place.retain(|s| !s.sender.is_closed());
+        if let Some(shared) = place.iter_mut().find(|s| s.open.load(Ordering::Relaxed) < STREAMS) {
+            return Ok((shared.sender.clone(), Stream::on(shared)));
         }
-        *place = None;
         let stream = connector.connect(key.address, key.https).await?;
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -79,15 +106,23 @@ impl Http2Pool {
             .map_err(|e| ConnectError::Failed(std::io::Error::other(e)))?;
         // Ends when the target ends it, or when nobody holds a sender any more.
         tokio::spawn(connection);
-        *place = Some(Shared { sender: sender.clone(), last: Instant::now() });
-        Ok(sender)
+        let mut shared = Shared { sender: sender.clone(), open: Arc::default(), last: Instant::now() };
+        let stream = Stream::on(&mut shared);
+        place.push(shared);
+        Ok((sender, stream))
     }
 
-    /// Lets go of connections that are closed or were not needed for long. Streams that are open go on.
+    /// Lets go of connections that are closed or were not needed for long.
     pub(crate) fn sweep(&self, idle: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, place| match place.try_lock() {
-            Ok(place) => place.as_ref().is_some_and(|s| !s.sender.is_closed() && s.last.elapsed() < idle),
+            Ok(mut place) => {
+                place.retain(|s| {
+                    let used = s.open.load(Ordering::Relaxed) > 0 || s.last.elapsed() < idle;
+                    used && !s.sender.is_closed()
+                });
+                !place.is_empty()
+            }
             // Somebody is connecting.
             Err(_) => true,
         });

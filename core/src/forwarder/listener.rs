@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::drain::{Drained, Open};
 use super::error_page::{Answer, Http1};
@@ -140,7 +141,7 @@ impl Running {
     {
         let client = self.port.client(worker.clone(), peer, Open::default(), watch::channel(false).1);
         let draining = drained(self.phase.subscribe());
-        worker.runtime.spawn(http1::serve(stream, client, draining));
+        worker.runtime.spawn(async move { http1::serve(stream, client, draining).await });
     }
 
     /// Stops accepting at once; the future ends when everything else has ended.
@@ -325,29 +326,12 @@ async fn connection(
     };
     drop(port);
     let Some(settings) = counted.listener.clone() else { return };
-    let handshake = async {
-        let mut first = [0; 1];
-        if stream.peek(&mut first).await? == 1 && first != [0x16] {
-            return plain_on_https(stream, &settings).await.map(|()| None);
-        }
-        let config = if settings.http2 { tls.http2.clone() } else { tls.http1.clone() };
-        Box::pin(TlsAcceptor::from(config).accept(stream)).await.map(Some)
-    };
-    let mut phase = phases.clone();
-    let shaken = tokio::select! {
-        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => shaken,
-        _ = phase.wait_for(|p| *p != Phase::Serve) => return,
-    };
-    let stream = match shaken {
-        Ok(Ok(Some(stream))) => stream,
-        Ok(Ok(None)) => return,
-        failed => {
+    let stream = match Box::pin(shake(stream, &tls, &settings, phases.clone())).await {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return,
+        Err(error) => {
             settings.metrics.count.tls_errors.inc();
-            let why = match failed {
-                Ok(Err(error)) => super::tls::failure(&error),
-                _ => "UnmappedConnectionError",
-            };
-            log_connection(&client, &counted, started, Err(why));
+            log_connection(&client, &counted, started, Err(super::tls::failure(&error)));
             return;
         }
     };
@@ -359,8 +343,32 @@ async fn connection(
     if http2 {
         Box::pin(serve_http2(stream, client, &settings, phases)).await;
     } else {
-        drop((settings, phase));
+        drop(settings);
         Box::pin(http1::serve(stream, client, drained(phases))).await;
+    }
+}
+
+/// The handshake; nothing if there is nobody to be served: the listener goes away, or the client spoke plain
+/// HTTP and was told.
+async fn shake(
+    stream: TcpStream,
+    tls: &TlsConfig,
+    settings: &ListenerSettings,
+    mut phases: watch::Receiver<Phase>,
+) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let handshake = async {
+        let mut first = [0; 1];
+        if stream.peek(&mut first).await? == 1 && first != [0x16] {
+            return plain_on_https(stream, settings).await.map(|()| None);
+        }
+        let config = if settings.http2 { tls.http2.clone() } else { tls.http1.clone() };
+        TlsAcceptor::from(config).accept(stream).await.map(Some)
+    };
+    tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => {
+            shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        _ = phases.wait_for(|p| *p != Phase::Serve) => Ok(None),
     }
 }
 

@@ -256,9 +256,11 @@ impl Client {
                 let connector = self.worker.upstream.connector(source, true);
                 let https = group.protocol == Protocol::Https;
                 let key = http2_pool::Key { address: forward.address, source, https };
-                self.worker.http2.send(key, &connector, outgoing).await
+                let sent = self.worker.http2.send(key, &connector, outgoing).await;
+                sent.map(|(answer, stream)| (answer, Some(stream)))
             } else {
-                self.worker.upstream.pool(source).request(outgoing).await.map_err(BoxError::from)
+                let sent = self.worker.upstream.pool(source).request(outgoing).await;
+                sent.map(|answer| (answer, None)).map_err(BoxError::from)
             }
         };
         record.dispatched();
@@ -279,7 +281,7 @@ impl Client {
             }
         };
         record.received += progress.bytes();
-        let answer = match answer {
+        let (answer, stream) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let connect = ConnectError::beneath(error.as_ref());
@@ -312,7 +314,7 @@ impl Client {
         record.sent =
             16 + parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum::<usize>() as u64;
         let finish = Finish::new(self.clone(), record, listener.clone(), Some(group.clone()));
-        let body = TargetBody::new(body, listener.idle, gone, report, open, finish);
+        let body = TargetBody::new((body, stream), listener.idle, gone, report, open, finish);
         let mut response = Response::from_parts(parts, Body::Target(Box::new(body)));
         append_cookies(&mut response, cookies);
         Ok(response)

@@ -198,7 +198,8 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> Result<(), Failure> {
     let workers = workers(&args).map_err(|e| Failure::Said(format!("cannot start: {e}")))?;
     let mut builder = Forwarder::builder(router.clone(), &loaded.model, clock)
         .workers(workers)
-        .reuse_port(true)
+        // Elsewhere sockets of one port do not share its clients evenly: the workers share one socket.
+        .reuse_port(cfg!(target_os = "linux"))
         .dial(move |address| dial.load().get(&address).copied().unwrap_or(address));
     for (name, address) in &addresses {
         builder = builder.source(name, *address);

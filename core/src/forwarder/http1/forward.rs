@@ -66,7 +66,10 @@ where
         Some(stream) => stream,
         None => {
             let empty = matches!(judged.checked.framing, Framing::Empty | Framing::Length(0));
-            connect(session, &key, record, report).await.map_err(|f| Failed { request_read: empty, ..f })?
+            // In a box, as the tunnel: most requests have no use for the room it takes.
+            Box::pin(connect(session, &key, record, report))
+                .await
+                .map_err(|f| Failed { request_read: empty, ..f })?
         }
     };
     if judged.checked.websocket {
@@ -115,7 +118,7 @@ where
             report.ended(Outcome::Response(record.target_status.unwrap_or_default()));
             if record.target_status == Some(101) {
                 let (_, down) = exchange.rest();
-                switched(session, target, down, way, record).await;
+                Box::pin(switched(session, target, down, way, record)).await;
                 return Ok(Then::Gone);
             }
             if reusable {

@@ -66,15 +66,25 @@ enum Wanted {
 }
 
 /// Serves a client until its connection ends. `draining` is ready when no more requests are wanted, with
-/// whether to wait for a last one.
-pub(crate) async fn serve<S, D>(stream: S, client: Client, draining: D)
+/// whether to wait for a last one. To be called where it will run, for its timer.
+// Not `async` itself, for that would keep every argument twice as long as the connection lives.
+pub(crate) fn serve<S, D>(stream: S, client: Client, draining: D) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     D: Future<Output = bool>,
 {
     let first = client.settings().listener(client.listener).map_or(LINGER, |s| s.idle);
-    let opened = Instant::now();
-    let mut session = Session { conn: Conn::new(stream), timer: Timer::new(first), client, heard: opened };
+    let (timer, heard) = (Timer::new(first), Instant::now());
+    let mut session = Session { conn: Conn::new(stream), timer, client, heard };
+    async move { run(&mut session, draining).await }
+}
+
+async fn run<S, D>(session: &mut Session<S>, draining: D)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    D: Future<Output = bool>,
+{
+    let opened = session.heard;
     let mut draining = std::pin::pin!(draining);
     let mut wanted = Wanted::Any;
     loop {
@@ -82,17 +92,17 @@ where
         let Some(listener) = settings.listener(session.client.listener).cloned() else { break };
         session.conn.inbox.release();
         let (received, sent) = (session.conn.received, session.conn.sent);
-        let next = next(&mut session, &listener, draining.as_mut(), &mut wanted).await;
+        let next = next(session, &listener, draining.as_mut(), &mut wanted).await;
         let mut record = Record::new(session.client.peer, Kind::Http1, session.heard);
         let last =
             wanted != Wanted::Any || session.heard.duration_since(opened) >= listener.client_keep_alive;
         let then = match next {
             Next::Ended | Next::Silent(false) => break,
-            Next::Silent(true) => refuse(&mut session, &listener, 408, &mut record).await,
-            Next::TooLong(status) => refuse(&mut session, &listener, status, &mut record).await,
+            Next::Silent(true) => refuse(session, &listener, 408, &mut record).await,
+            Next::TooLong(status) => refuse(session, &listener, status, &mut record).await,
             Next::Head(length) => {
                 let open = session.client.open.enter();
-                let then = one(&mut session, &settings, &listener, length, last, &mut record).await;
+                let then = one(session, &settings, &listener, length, last, &mut record).await;
                 drop(open);
                 then
             }
@@ -105,7 +115,7 @@ where
         match then {
             Then::Next => {}
             Then::Close => {
-                linger(&mut session).await;
+                linger(session).await;
                 break;
             }
             Then::Gone => break,
