@@ -157,10 +157,11 @@ impl Slot {
     /// Counts a request out; false where none was in, and nothing changes.
     #[inline]
     pub(crate) fn leave(&self, failed: bool) -> bool {
-        let entered = self.entered.load(Ordering::Relaxed);
-        // Whoever reads `left` afterwards sees at least as many entered as we did.
-        let left = |left: u64| (left < entered).then_some(left + 1);
-        let counted = self.left.fetch_update(Ordering::Release, Ordering::Relaxed, left).is_ok();
+        // `entered` is read after `left`, each time: read before, it could be overtaken by a request that came
+        // and went meanwhile, and this one would stay counted in. Whoever reads `left` sees at least as many
+        // entered as those who left had seen.
+        let left = |left: u64| (left < self.entered.load(Ordering::Relaxed)).then_some(left + 1);
+        let counted = self.left.fetch_update(Ordering::Release, Ordering::Acquire, left).is_ok();
         if counted && failed {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
