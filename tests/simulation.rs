@@ -1,6 +1,7 @@
 //! A day in the life of a load balancer, on a clock of its own: deploys, failures, key rotations and weight
 //! changes at random, and at every step what must hold is checked against a shadow that knows nothing of the
-//! library's code. 200,000 requests here;
+//! library's code. That the checks are awake is shown by lives in which one thing is done wrong on purpose:
+//! each has to end in the check that is there for it. 200,000 requests here;
 //! `SIMULATED_REQUESTS=10000000 cargo test --release -p podway-tests --test simulation -- --nocapture` for more.
 
 use std::cmp::Reverse;
@@ -102,6 +103,24 @@ impl PartialOrd for Under {
     }
 }
 
+/// What is done wrong on purpose, behind the shadow's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    /// One request is never reported.
+    LostReport,
+    /// One request is reported twice.
+    DoubleReport,
+    /// Failed checks are reported as good.
+    FalseProbes,
+    /// A model that lacks a target never arrives.
+    LostReload,
+    /// A rotation keeps no key of before.
+    ForgottenKeys,
+    /// Clients have each other's cookies.
+    SwappedCookies,
+}
+
 /// What a client holds.
 #[derive(Clone, Default)]
 struct Client {
@@ -111,6 +130,7 @@ struct Client {
 }
 
 struct Life {
+    wrong: Wrong,
     router: Router,
     listener: ListenerId,
     chance: Chance,
@@ -130,7 +150,7 @@ struct Life {
 }
 
 impl Life {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, wrong: Wrong) -> Self {
         let mut shadows = BTreeMap::new();
         let mut serial = 0;
         for group in 0..GROUPS.len() {
@@ -146,6 +166,7 @@ impl Life {
             Router::new(&model(&shadows, weights), Options::default(), ring, at(0)).expect("a router");
         let listener = router.listener("alb", 80).expect("a listener");
         Life {
+            wrong,
             router,
             listener,
             chance: Chance(seed),
@@ -210,7 +231,7 @@ impl Life {
             self.rotated_ms = self.now_ms;
             let fresh = self.chance.next() as u8;
             self.keys.insert(0, [fresh; 32]);
-            self.keys.truncate(2);
+            self.keys.truncate(if self.wrong == Wrong::ForgottenKeys { 1 } else { 2 });
             self.router.set_cookie_keys(KeyRing::from_secrets(&self.keys).expect("keys"));
             self.count("key rotations");
         }
@@ -243,7 +264,9 @@ impl Life {
         if !matches!(shadow.state, State::Draining { .. }) {
             shadow.state = State::Draining { until_ms: self.now_ms + DELAY_S * 1000 };
         }
-        self.reload();
+        if self.wrong != Wrong::LostReload {
+            self.reload();
+        }
         self.count("deploys");
     }
 
@@ -278,7 +301,8 @@ impl Life {
             let shadow = self.shadows.get_mut(&(group, probe.address.ip())).expect("it");
             assert!(!matches!(shadow.state, State::Draining { .. }), "who drains is not probed");
             shadow.probed(!shadow.bad);
-            let result = if shadow.bad { ProbeResult::Status(500) } else { ProbeResult::Status(200) };
+            let good = !shadow.bad || self.wrong == Wrong::FalseProbes;
+            let result = if good { ProbeResult::Status(200) } else { ProbeResult::Status(500) };
             self.router.report_probe(probe.target, &result, at(self.now_ms));
             self.count("probes");
         }
@@ -295,6 +319,12 @@ impl Life {
     }
 
     fn request(&mut self, number: u64) {
+        if (self.wrong, number) == (Wrong::SwappedCookies, 5000) {
+            for eight in self.clients.chunks_exact_mut(2 * PATHS.len()) {
+                let (some, others) = eight.split_at_mut(PATHS.len());
+                some.iter_mut().zip(others).for_each(|(a, b)| std::mem::swap(&mut a.cookies, &mut b.cookies));
+            }
+        }
         let who = self.chance.below(CLIENTS as u64) as usize;
         let path = PATHS[who % PATHS.len()];
         let client = self.clients[who].clone();
@@ -365,7 +395,14 @@ impl Life {
                 4 => Outcome::Cancelled,
                 _ => Outcome::Response(200),
             };
-            self.router.report(&under.decision.0, outcome, at(self.now_ms));
+            let times = match (self.wrong, under.number) {
+                (Wrong::LostReport, 1000) => 0,
+                (Wrong::DoubleReport, 1000) => 2,
+                _ => 1,
+            };
+            for _ in 0..times {
+                self.router.report(&under.decision.0, outcome, at(self.now_ms));
+            }
             match self.shadows.get_mut(&under.key).filter(|s| s.serial == under.serial) {
                 Some(shadow) => shadow.in_flight -= 1,
                 None => self.late += 1,
@@ -472,10 +509,51 @@ fn model(shadows: &BTreeMap<(usize, IpAddr), Shadow>, weights: [u64; 2]) -> Mode
 fn a_day_goes_by_and_everything_holds() {
     let asked = std::env::var("SIMULATED_REQUESTS").ok().and_then(|n| n.parse().ok());
     let requests = asked.unwrap_or(200_000);
-    let mut life = Life::new(5);
+    let mut life = Life::new(5, Wrong::Nothing);
     life.live(requests);
     println!("simulation: {requests} requests in a day: {:?}", life.tally);
     for what in ["deploys", "key rotations", "weight changes", "in fail-open", "kept", "registered again"] {
         assert!(life.tally.get(what).is_some_and(|n| *n > 0), "there were {what}: {:?}", life.tally);
     }
+}
+
+/// A life in which one thing is wrong.
+fn wrongly(wrong: Wrong) {
+    Life::new(5, wrong).live(50_000);
+}
+
+#[test]
+#[should_panic(expected = "Shadow {")]
+fn a_lost_report_is_noticed() {
+    wrongly(Wrong::LostReport);
+}
+
+#[test]
+#[should_panic(expected = "only reports for what is gone are late")]
+fn a_report_too_many_is_noticed() {
+    wrongly(Wrong::DoubleReport);
+}
+
+#[test]
+#[should_panic(expected = "was not eligible")]
+fn a_request_to_a_sick_target_is_noticed() {
+    wrongly(Wrong::FalseProbes);
+}
+
+#[test]
+#[should_panic(expected = "who drains is not probed")]
+fn a_target_that_should_have_left_is_noticed() {
+    wrongly(Wrong::LostReload);
+}
+
+#[test]
+#[should_panic(expected = "was not honoured")]
+fn a_forgotten_group_cookie_is_noticed() {
+    wrongly(Wrong::ForgottenKeys);
+}
+
+#[test]
+#[should_panic(expected = "a sticky client was moved")]
+fn a_client_that_is_moved_is_noticed() {
+    wrongly(Wrong::SwappedCookies);
 }
