@@ -1,6 +1,6 @@
 //! `decide` and `report` neither allocate nor free: counted over every routing vector, on a thread that
-//! has not decided before as well as on a warm one. One test in this binary, so that nothing else runs
-//! beside it.
+//! has not decided before as well as on a warm one, and while the model changes under them. Each thread
+//! counts its own calls.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -73,6 +73,65 @@ fn decide_and_report_leave_the_allocator_alone() {
     }
     assert!(observed > 100, "{observed} verbs were observed");
     println!("allocations: 0 in {observed} calls of decide and report");
+}
+
+/// What a reload throws away is never freed by whoever was reading it.
+#[test]
+fn decisions_leave_the_allocator_alone_while_models_change() {
+    use podway::{KeyRing, Now, Options, Outcome, Output, Request, Router};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    let model = |targets: u32| -> podway::model::Model {
+        let targets: Vec<_> = (0..targets)
+            .map(|i| {
+                let id = std::net::Ipv4Addr::from(0x0a00_0000 + i).to_string();
+                serde_json::json!({"Target": {"Id": id, "Port": 80}, "TargetHealth": {"State": "healthy"}})
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "LoadBalancers": [{"LoadBalancerArn": "arn:lb", "LoadBalancerName": "lb", "Listeners": [{
+                "Port": 80, "Protocol": "HTTP",
+                "DefaultActions": [{"Type": "forward", "TargetGroupArn": "arn:a"}]}]}],
+            "TargetGroups": [{"TargetGroupArn": "arn:a", "TargetGroupName": "a", "TargetType": "ip",
+                "Attributes": [{"Key": "stickiness.enabled", "Value": "true"}],
+                "TargetHealthDescriptions": targets}]}))
+        .expect("a model")
+    };
+    let models = [model(1_000), model(900)];
+    let now = |n: u64| Now { mono_ms: n, unix_s: 1_767_225_600 };
+    let keys = KeyRing::from_secret(&[7; 32]).expect("a key");
+    let router = Router::new(&models[0], Options::default(), keys, now(0)).expect("a router");
+    let listener = router.listener("lb", 80).expect("a listener");
+    let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
+    let read = || {
+        let (mut counter, mut output, mut seen) = (Counter::default(), Output::new(), 0);
+        let request = Request::new("GET", "/", ([192, 0, 2, 1], 40_000).into());
+        while !stop.load(Ordering::Relaxed) {
+            let at = swaps.load(Ordering::Relaxed);
+            podway_tests::Observer::around(&mut counter, || {
+                let decision = router.decide(listener, &request, now(at), at, &mut output);
+                router.report(&decision, Outcome::Response(200), now(at));
+            });
+            seen = seen.max(at);
+        }
+        (counter, seen)
+    };
+    let (readers, swapped) = std::thread::scope(|scope| {
+        let readers = [scope.spawn(read), scope.spawn(read)];
+        for n in 1..=50 {
+            router.reload(&models[n as usize % 2], now(n)).expect("a reload");
+            swaps.store(n, Ordering::Relaxed);
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        (readers.map(|reader| reader.join().expect("a reader")), swaps.load(Ordering::Relaxed))
+    });
+    assert_eq!(swapped, 50);
+    for (counter, seen) in readers {
+        assert_eq!(counter.calls, 0, "in {} decisions over {seen} models", counter.observed);
+        assert!(counter.observed > 0);
+    }
+    assert!(router.targets().iter().all(|target| target.in_flight == 0));
 }
 
 fn assert_counter_counts() {

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use super::Snapshot;
 use crate::texts::{Text, Texts};
 
 /// The text that belongs to a decision, written by `Router::decide`.
 ///
 /// Allocates when it is made and never again: one of them serves any number of decisions, one at a time.
-/// Every `decide` empties it first. It keeps the compiled model that its last decision read alive until it
+/// Every `decide` empties it first. Make it on the thread that decides: making it also takes that thread's
+/// place among the readers of a model, which another thread would take, with one allocation, in its first
+/// decision. It keeps the compiled model that its last decision read alive until it
 /// decides again or is dropped.
 pub struct Output {
     pub(super) texts: Texts,
@@ -28,6 +32,9 @@ const TARGET_BYTES: usize = 32 * 1024;
 impl Output {
     /// An empty buffer of 88 KiB.
     pub fn new() -> Self {
+        // A thread's first read of any ArcSwap allocates its place in arc-swap's list of readers.
+        static ANY: ArcSwapOption<()> = ArcSwapOption::const_empty();
+        drop(ANY.load());
         Output {
             texts: Texts::new(),
             path: Vec::with_capacity(TARGET_BYTES),
