@@ -40,7 +40,8 @@ rust_tests() {
     cargo test -q -p podway --features cli,capi --no-fail-fast \
         && cargo test -q -p podway-tests --no-fail-fast --test vectors --test props --test header_names --test alloc --test layering \
             --test controller --test forwarder --test header --test fuzz_seeds --test lossless --test diagnostics \
-            --test annotations --test simulation --test targets -- --nocapture
+            --test annotations --test simulation --test targets -- --nocapture \
+        && RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=$target/loom cargo test -q -p podway --lib loom
 }
 
 c_tests() { cargo test -q -p podway-tests --test c --test c_install -- --nocapture; }

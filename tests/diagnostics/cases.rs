@@ -127,6 +127,13 @@ fn binding(spec: &str) -> String {
     ])
 }
 
+/// The pod behind the EndpointSlice `app-1`.
+fn pod(spec: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: @@app-1\nspec: {{{spec}}}\nstatus: {{podIP: 10.0.0.1}}\n"
+    )
+}
+
 fn none(_: &mut Settings) {}
 
 fn case(code: Code, manifests: String, says: &'static [&'static str]) -> Case {
@@ -790,6 +797,21 @@ pub(crate) fn warnings() -> Vec<Case> {
         ),
         case(W_STICKY_INSTANCE, web(&["target-group-attributes: stickiness.enabled=true"]), &["pins a node"]),
         case(W_TARGET, join(&[web(&["target-type: ip"]), slice.to_owned()]), &["kubectl get pods"]),
+        case(
+            W_TARGET,
+            join(&[web(&["target-type: ip"]), slice.to_owned(), pod("hostNetwork: true, nodeName: n1")]),
+            &["Pod default/app-1", "10.0.0.1", "its node's network", "security group"],
+        ),
+        case(
+            W_TARGET,
+            join(&[
+                web(&["target-type: ip"]),
+                slice.to_owned(),
+                pod("nodeName: n1"),
+                "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: {podCIDR: 10.0.0.0/24, podCIDRs: [10.0.0.0/24]}\n".to_owned(),
+            ]),
+            &["Pod default/app-1", "10.0.0.0/24", "route", "target type `instance`"],
+        ),
         case(W_IGNORED, web(&["actions.nobody: @@'{}'"]), &["`nobody`", "use-annotation"]),
         case(W_IGNORED, web(&["listener-attributes.HTTPS-443: @@a=b"]), &["`listener-attributes.HTTP-80`"]),
         case(W_IGNORED, corp("  sslRedirectPort: @@https\n", &[]), &["whole group"]),

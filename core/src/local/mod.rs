@@ -149,6 +149,7 @@ fn node(number: usize) -> K8sNode {
         ready: Some("True".to_owned()),
         taints: Vec::new(),
         address: Some(format!("127.18.0.{number}")),
+        pod_cidrs: Vec::new(),
         made_up: true,
     }
 }
@@ -201,6 +202,7 @@ fn pods(objects: &Objects) -> (Vec<Pod>, Option<Diagnostic>) {
                 ready: true,
                 containers_ready: true,
                 ports: workload.ports.clone(),
+                host_network: false,
                 made_up: true,
             });
         }

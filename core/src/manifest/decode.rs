@@ -404,6 +404,7 @@ pub(crate) fn pod(meta: Meta, object: Reader<'_>) -> Pod {
         ready: is_true("Ready"),
         containers_ready: is_true("ContainersReady"),
         ports: container_ports(spec),
+        host_network: spec.boolean("hostNetwork") == Some(true),
         made_up: false,
     }
 }
@@ -418,6 +419,10 @@ pub(crate) fn node(meta: Meta, object: Reader<'_>) -> K8sNode {
         ready: condition(status, "Ready"),
         taints: spec.list("taints").map(|t| (t.text("key"), t.text("effect"))).collect(),
         address,
+        pod_cidrs: match spec.texts("podCIDRs") {
+            none if none.is_empty() => spec.field("podCIDR").map(|t| t.text).into_iter().collect(),
+            all => all,
+        },
         made_up: false,
     }
 }

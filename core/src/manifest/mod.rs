@@ -192,6 +192,7 @@ pub fn build(objects: &Objects, settings: &Settings) -> Result<Loaded, Error> {
     }
     dns::settle(&mut loaded.model.record_sets, &mut loaded.diagnostics);
     bindings::add(objects, settings, &mut loaded);
+    lint::out_of_reach(objects, &loaded.model.target_groups, &mut loaded.diagnostics);
     loaded.diagnostics.sort_by_key(|d| d.severity != Severity::Error);
     // One annotation may be read for several target groups.
     let mut seen = BTreeSet::new();

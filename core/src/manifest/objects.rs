@@ -267,6 +267,8 @@ pub(crate) struct Pod {
     pub(crate) ready: bool,
     pub(crate) containers_ready: bool,
     pub(crate) ports: Vec<(String, u16)>,
+    /// It has no network of its own, but its node's.
+    pub(crate) host_network: bool,
     pub(crate) made_up: bool,
 }
 
@@ -280,6 +282,8 @@ pub(crate) struct K8sNode {
     /// Key and effect.
     pub(crate) taints: Vec<(String, String)>,
     pub(crate) address: Option<String>,
+    /// The addresses that the cluster gives its pods, where it does that itself.
+    pub(crate) pod_cidrs: Vec<String>,
     pub(crate) made_up: bool,
 }
 

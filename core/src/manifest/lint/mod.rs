@@ -3,6 +3,7 @@
 mod annotations;
 mod group;
 mod health_check;
+mod pods;
 mod shadow;
 
 use super::objects::Objects;
@@ -11,6 +12,7 @@ use crate::error::{Code, Diagnostic};
 pub(super) use annotations::{members, services};
 pub(super) use group::group;
 pub(super) use health_check::health_check;
+pub(super) use pods::out_of_reach;
 
 /// Warns of a dump that was taken without pods: the controller takes only pods it knows as targets (§9.4).
 pub(super) fn without_pods(objects: &Objects, told: &mut Vec<Diagnostic>) {
