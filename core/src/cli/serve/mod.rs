@@ -2,6 +2,7 @@
 //! file; this one starts them, follows the files, and drains at the end.
 
 mod admin;
+mod args;
 mod certificate;
 mod cluster;
 mod dns;
@@ -22,11 +23,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-
+use self::args::Endpoint;
+pub(super) use self::args::ServeArgs;
 use self::cluster::Cluster;
 use self::sockets::Sockets;
-use super::input::{self, InputArgs};
+use super::input;
 use super::{misused, refuse};
 use crate::error::Error;
 use crate::forwarder::{
@@ -36,80 +37,6 @@ use crate::forwarder::{
 use crate::manifest::Loaded;
 use crate::model::{Listener, LoadBalancer, Protocol};
 use crate::{KeyRing, ListenerId, Options, Router};
-
-/// Arguments of `serve`.
-#[derive(Clone, Debug, Args)]
-pub(super) struct ServeArgs {
-    /// Files or folders with manifests; they are watched
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
-    #[command(flatten)]
-    input: InputArgs,
-    /// Serve a listener's port on another one (80 is on 8080 and 443 on 8443 unless told)
-    #[arg(long = "map-port", value_name = "PORT=PORT", value_parser = port_pair)]
-    map_port: Vec<(u16, u16)>,
-    /// Where DNS answers for the records; 0 switches it off
-    #[arg(long, value_name = "PORT", default_value_t = 5353)]
-    dns_port: u16,
-    /// A certificate chain in PEM, for all HTTPS listeners
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
-    /// Authorities (PEM) for listeners that verify client certificates
-    #[arg(long, value_name = "FILE")]
-    trust_store: Option<PathBuf>,
-    /// A process of your own in the place of a Service's pods
-    #[arg(long, value_name = "SERVICE[:PORT]=HOST:PORT", value_parser = endpoint)]
-    endpoint: Vec<Endpoint>,
-    /// Where a status page (`/`), its data (`/status.json`) and OpenMetrics (`/metrics`) are served on 127.0.0.1
-    #[arg(long, value_name = "PORT")]
-    admin_port: Option<u16>,
-    /// Append the access log, in the load balancer's format; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    access_log: Option<PathBuf>,
-    /// Append the connection log; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    connection_log: Option<PathBuf>,
-    /// A Unix socket for restarts without a gap: takes the listening sockets over from the `serve` that has
-    /// it, which then drains and ends, and hands them to the next one
-    #[cfg(unix)]
-    #[arg(long, value_name = "SOCKET")]
-    hand_over: Option<PathBuf>,
-    /// Threads that serve clients, each with connections to targets of its own; one for each core unless told
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    workers: Option<u16>,
-    /// Seconds that requests get to finish at the end
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    grace: u64,
-}
-
-/// `--endpoint`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Endpoint {
-    service: String,
-    port: Option<String>,
-    address: SocketAddr,
-}
-
-fn port_pair(text: &str) -> Result<(u16, u16), String> {
-    let pair = text.split_once('=').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-    pair.ok_or_else(|| "expected such as `443=9443`".to_owned())
-}
-
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    use std::net::ToSocketAddrs;
-    let (service, to) =
-        text.split_once('=').ok_or_else(|| "expected such as `web:80=127.0.0.1:3000`".to_owned())?;
-    let (service, port) = match service.rsplit_once(':') {
-        Some((service, port)) => (service, Some(port.to_owned())),
-        None => (service, None),
-    };
-    let mut addresses = to.to_socket_addrs().map_err(|e| format!("`{to}`: {e}"))?;
-    let address = addresses.next().ok_or_else(|| format!("`{to}` has no address"))?;
-    Ok(Endpoint { service: service.to_owned(), port, address })
-}
 
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     let loaded = match input::read(&args.paths, &args.input) {
@@ -519,14 +446,5 @@ mod tests {
         assert_eq!(mapped(&[], 8081), 8081);
         assert_eq!(mapped(&[], 81), 8081);
         assert_eq!(mapped(&[(443, 9443)], 443), 9443);
-    }
-
-    #[test]
-    fn endpoints_name_a_service_and_an_address() {
-        let e = endpoint("default/web:80=127.0.0.1:3000").unwrap();
-        assert_eq!((e.service.as_str(), e.port.as_deref()), ("default/web", Some("80")));
-        assert!(endpoint("web").is_err() && endpoint("web=nowhere").is_err());
-        assert_eq!(port_pair("443=9443"), Ok((443, 9443)));
-        assert!(port_pair("eighty=1").is_err());
     }
 }
