@@ -140,6 +140,25 @@ mod tests {
         assert_eq!(buffer.bytes(), b"bcd");
         buffer.consume(3);
         buffer.release();
-        assert!(buffer.is_empty() && buffer.tail().capacity() == 0);
+        assert!(buffer.is_empty() && buffer.bytes.capacity() == 0);
+    }
+
+    #[test]
+    fn memory_goes_round_emptied_and_only_so_much_of_it() {
+        let spares = || SPARE.with_borrow(Vec::len);
+        // A thread of its own has no spares yet.
+        let seen = std::thread::spawn(move || {
+            let mut first = Buffer::default();
+            first.push(b"secret");
+            let at = first.bytes.as_ptr();
+            drop(first);
+            let mut second = Buffer::default();
+            assert_eq!(spares(), 1);
+            assert!(second.tail().is_empty() && second.bytes.as_ptr() == at);
+            let many: Vec<_> = (0..2 * SPARES).map(|_| Buffer { bytes: vec![0; 10], start: 0 }).collect();
+            drop((many, Buffer { bytes: vec![0; SPARE_ROOM + 1], start: 0 }));
+            (spares(), SPARE.with_borrow(|s| s.iter().all(|b| b.is_empty() && b.capacity() <= SPARE_ROOM)))
+        });
+        assert_eq!(seen.join().unwrap(), (SPARES, true));
     }
 }
