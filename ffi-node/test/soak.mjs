@@ -68,7 +68,9 @@ async function main() {
   const [seconds = 600, threads = 4] = process.argv.slice(2).map(Number)
   const router = new Router(model(0))
   const token = router.share()
-  const workers = Array.from({ length: threads }, () => new Worker(fileURLToPath(import.meta.url), { workerData: { token } }))
+  // V8 lets a heap grow as it likes: with a bound on each, what grows is ours.
+  const options = { workerData: { token }, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 32 } }
+  const workers = Array.from({ length: threads }, () => new Worker(fileURLToPath(import.meta.url), options))
   const counts = workers.map((worker) => new Promise((resolve, reject) => {
     worker.on('message', resolve)
     worker.on('error', reject)

@@ -156,12 +156,11 @@ pub struct podway_request {
     pub peer: podway_address,
 }
 
-/// A request of the caller's, checked.
+/// A request of the caller's, checked. It is read where it stands: a copy would be made of pairs of words that
+/// the caller has only just written, which processors are slow at.
 pub(super) struct View<'a> {
-    method: &'a [u8],
-    target: &'a [u8],
-    host: Option<&'a [u8]>,
-    /// INVARIANT: each view in here passed `podway_str::check`.
+    /// INVARIANT: each view in it and in `headers` passed `podway_str::check`.
+    request: &'a podway_request,
     headers: &'a [podway_header],
     peer: SocketAddr,
 }
@@ -176,24 +175,20 @@ impl<'a> View<'a> {
     pub(super) unsafe fn new(request: *const podway_request) -> Result<Self, podway_status> {
         // SAFETY: the caller's word.
         let request = unsafe { sized(request)? };
-        // SAFETY: the views are valid, says the caller.
-        let (method, target, headers) = unsafe {
-            (request.method.bytes()?, request.target.bytes()?, array(request.headers, request.header_count)?)
-        };
+        request.method.check()?;
+        request.target.check()?;
+        request.host.check()?;
+        // SAFETY: the headers are valid, says the caller.
+        let headers = unsafe { array(request.headers, request.header_count)? };
         for header in headers {
             header.name.check()?;
             header.value.check()?;
         }
-        let host = if request.host.ptr.is_null() && request.host.len == 0 {
-            None
-        } else {
-            // SAFETY: the view is valid, says the caller.
-            Some(unsafe { request.host.bytes()? })
-        };
         let peer = request.peer.get().ok_or(podway_status::Argument)?;
-        Ok(View { method, target, host, headers, peer })
+        Ok(View { request, headers, peer })
     }
 
+    #[inline]
     fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         // SAFETY: checked in `new`, whose caller says that the views are valid during 'a.
         self.headers.iter().map(|h| unsafe { (h.name.bytes_checked(), h.value.bytes_checked()) })
@@ -203,17 +198,23 @@ impl<'a> View<'a> {
 impl RequestView for View<'_> {
     #[inline]
     fn method(&self) -> &[u8] {
-        self.method
+        // SAFETY: as in `lines`.
+        unsafe { self.request.method.bytes_checked() }
     }
 
     #[inline]
     fn target(&self) -> &[u8] {
-        self.target
+        // SAFETY: as in `lines`.
+        unsafe { self.request.target.bytes_checked() }
     }
 
     #[inline]
     fn host(&self) -> Option<&[u8]> {
-        self.host.or_else(|| self.lines().find(|(n, _)| n.eq_ignore_ascii_case(b"host")).map(|(_, v)| v))
+        if self.request.host.ptr.is_null() {
+            return self.lines().find(|(n, _)| n.eq_ignore_ascii_case(b"host")).map(|(_, v)| v);
+        }
+        // SAFETY: as in `lines`.
+        Some(unsafe { self.request.host.bytes_checked() })
     }
 
     #[inline]
