@@ -36,7 +36,8 @@ struct Chosen<'s> {
     fail_open: bool,
 }
 
-/// What the rules said before the forward: with it a verdict is a decision.
+/// What the rules said before the forward: with it a verdict is a decision, made in one piece where it is
+/// returned. A verdict that becomes part of one later is copied in pieces that processors are slow to read.
 #[derive(Clone, Copy)]
 pub(super) struct Ruled {
     pub(super) priority: Option<Priority>,
