@@ -90,14 +90,14 @@ impl Authenticate {
 /// The terminal part of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send the request to this target; rewritten parts are in the [`Output`].
+    /// Send the request to this target; rewritten parts are in the [`Output`](crate::Output).
     Forward(Forward),
-    /// Answer with [`Output::location`].
+    /// Answer with [`Output::location`](crate::Output::location).
     Redirect {
         /// 301 or 302.
         status: u16,
     },
-    /// Answer with [`Output::body`].
+    /// Answer with [`Output::body`](crate::Output::body).
     FixedResponse {
         /// 2xx, 4xx or 5xx.
         status: u16,
@@ -220,7 +220,7 @@ pub enum Reason {
     TransformReplaceError,
     /// A transform's result is too long.
     TransformBufferTooSmall,
-    /// The body of a fixed response is longer than an [`Output`] holds; AWS allows 1024 bytes.
+    /// The body of a fixed response is longer than an [`Output`](crate::Output) holds; AWS allows 1024 bytes.
     BodyTooLong,
 }
 

@@ -217,7 +217,7 @@ fn failed(answers: &BTreeMap<u16, usize>) -> usize {
 #[tokio::test]
 async fn as_advised_no_request_fails() {
     let answers = roll(ADVISED).await;
-    assert!(answers[&200] > 100 && failed(&answers) == 0, "{answers:?}");
+    assert!(answers[&200] > 10 && failed(&answers) == 0, "{answers:?}");
 }
 
 #[tokio::test]

