@@ -36,6 +36,13 @@ function model(turn) {
   }
 }
 
+/** What V8 holds for this thread and does not use, in KiB: it lets its heaps grow as it likes. */
+function spare() {
+  globalThis.gc?.()
+  const { heapTotal, heapUsed } = process.memoryUsage()
+  return (heapTotal - heapUsed) >> 10
+}
+
 function decide() {
   const router = Router.join(workerData.token)
   const web = router.listener('web', 80)
@@ -44,7 +51,12 @@ function decide() {
   let count = 0
   let cookie = ''
   parentPort.on('message', () => { stopped = true })
+  let told = 0
   const turn = () => {
+    if (performance.now() - told > 1000) {
+      told = performance.now()
+      workerData.room[workerData.number] = spare()
+    }
     for (let i = 0; i < 200; i++) {
       const headers = { cookie, 'x-turn': 'yes', accept: '*/*' }
       const decision = router.decide(web, { target: '/turn/x', host: 'example.com', headers })
@@ -68,9 +80,10 @@ async function main() {
   const [seconds = 600, threads = 4] = process.argv.slice(2).map(Number)
   const router = new Router(model(0))
   const token = router.share()
-  // V8 lets a heap grow as it likes: with a bound on each, what grows is ours.
-  const options = { workerData: { token }, resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 32 } }
-  const workers = Array.from({ length: threads }, () => new Worker(fileURLToPath(import.meta.url), options))
+  const room = new Int32Array(new SharedArrayBuffer(threads * 4))
+  const workers = Array.from({ length: threads }, (_, number) => (
+    new Worker(fileURLToPath(import.meta.url), { workerData: { token, room, number } })
+  ))
   const counts = workers.map((worker) => new Promise((resolve, reject) => {
     worker.on('message', resolve)
     worker.on('error', reject)
@@ -95,8 +108,8 @@ async function main() {
     router.events()
     if (performance.now() - sampled > Math.min(1000, seconds * 50)) {
       sampled = performance.now()
-      globalThis.gc?.()
-      samples.push(process.memoryUsage.rss() >> 10)
+      const free = room.reduce((sum, kib) => sum + kib, spare())
+      samples.push((process.memoryUsage.rss() >> 10) - free)
     }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
@@ -110,9 +123,9 @@ async function main() {
   const last = Math.max(...settled.slice(-part))
   console.log(
     `soak node: ${decisions} decisions on ${threads} threads, ${reloads} reloads, ${left} in flight, `
-    + `RSS ${first} KiB after a quarter, ${last} KiB at the end`
+    + `RSS without what V8 keeps free ${first} KiB after a quarter, ${last} KiB at the end`
   )
-  // V8 takes its time to settle; a leak of one object a decision would be hundreds of times that.
+  // A leak of one object a decision would be hundreds of times that.
   process.exit(left === 0 && last - first < Math.max(16384, first / 10) ? 0 : 1)
 }
 
