@@ -229,7 +229,8 @@ async fn without_a_pre_stop_requests_go_to_pods_that_are_gone() {
 #[tokio::test]
 async fn without_readiness_requests_go_to_pods_that_have_not_started() {
     // The old pods are gone before the new ones answer; with none healthy, all are tried.
-    let startup = Duration::from_secs(4);
+    // Longer than the deploy takes on any machine.
+    let startup = Duration::from_secs(3600);
     let answers =
         roll(Deployment { startup, readiness_probe: false, readiness_gate: false, ..ADVISED }).await;
     assert!(answers.contains_key(&500), "{answers:?}");
