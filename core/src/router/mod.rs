@@ -264,10 +264,7 @@ impl Router {
     #[inline]
     fn latest<'o>(&self, seen: &'o mut Option<Arc<Snapshot>>) -> &'o Snapshot {
         let latest = self.latest.load(Ordering::Acquire);
-        match seen {
-            Some(snapshot) if Arc::as_ptr(snapshot).addr() == latest => {}
-            _ => *seen = Some(self.snapshot.load_full()),
-        }
+        seen.take_if(|snapshot| Arc::as_ptr(snapshot).addr() != latest);
         seen.get_or_insert_with(|| self.snapshot.load_full())
     }
 
