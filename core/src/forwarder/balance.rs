@@ -120,16 +120,7 @@ impl<S> Balance<S> {
         OUTPUT.with_borrow_mut(|output| {
             let (now, entropy) = (self.shared.clock.now(), clock::entropy());
             let decision = self.shared.router.decide(self.listener, &view, now, entropy, output);
-            let own = match decision.verdict {
-                Verdict::Forward(_) => None,
-                Verdict::Redirect { status } => {
-                    Some(Answer::redirect(status, output.location().unwrap_or_default()))
-                }
-                Verdict::FixedResponse { status } => {
-                    Some(Answer::fixed(status, output.content_type(), output.body().unwrap_or_default()))
-                }
-                Verdict::Error { status, .. } => Some(Answer::error(status)),
-            };
+            let own = Answer::decided(&decision, output);
             let cookies = output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect();
             let rewritten = (output.uri().map(str::to_owned), output.host().map(str::to_owned));
             (decision, own, cookies, rewritten)

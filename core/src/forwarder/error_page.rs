@@ -9,6 +9,8 @@ use http_body_util::Full;
 use super::body::Body;
 use super::clock;
 use super::settings::ListenerSettings;
+use crate::decision::{Decision, Verdict};
+use crate::router::Output;
 
 /// The words behind a status, as the load balancer spells them.
 fn title(status: u16) -> String {
@@ -65,6 +67,20 @@ impl Answer {
     pub(crate) fn fixed(status: u16, content_type: Option<&str>, body: &[u8]) -> Self {
         let content_type = Some(content_type.unwrap_or("text/plain; charset=utf-8").to_owned());
         Answer { status, content_type, body: body.to_vec(), ..Answer::default() }
+    }
+
+    /// What a decision answers by itself; `None` where it forwards.
+    pub(crate) fn decided(decision: &Decision, output: &Output) -> Option<Self> {
+        match decision.verdict {
+            Verdict::Forward(_) => None,
+            Verdict::Redirect { status } => {
+                Some(Answer::redirect(status, output.location().unwrap_or_default()))
+            }
+            Verdict::FixedResponse { status } => {
+                Some(Answer::fixed(status, output.content_type(), output.body().unwrap_or_default()))
+            }
+            Verdict::Error { status, .. } => Some(Answer::error(status)),
+        }
     }
 
     /// Whether the client's stream cannot be trusted after it.

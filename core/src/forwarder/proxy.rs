@@ -196,25 +196,9 @@ impl Client {
         let (now, entropy) = (self.shared.clock.now(), clock::entropy());
         OUTPUT.with_borrow_mut(|output| {
             let decision = self.shared.router.decide(self.listener, &view, now, entropy, output);
-            record.decided(&decision);
+            record.decided(&decision, output);
             let (uri, host) = (output.uri().map(str::to_owned), output.host().map(str::to_owned));
-            record.actions.rewrite = uri.is_some() || host.is_some();
-            if let Some(texts) = &mut record.texts {
-                texts.redirect_url = output.location().unwrap_or_default().to_owned();
-                texts.transformed_uri = uri.clone().unwrap_or_default();
-                texts.transformed_host = host.clone().unwrap_or_default();
-                texts.transform_status = if record.actions.rewrite { "TransformSuccess" } else { "" };
-            }
-            let answer = match decision.verdict {
-                Verdict::Forward(_) => None,
-                Verdict::Redirect { status } => {
-                    Some(Answer::redirect(status, output.location().unwrap_or_default()))
-                }
-                Verdict::FixedResponse { status } => {
-                    Some(Answer::fixed(status, output.content_type(), output.body().unwrap_or_default()))
-                }
-                Verdict::Error { status, .. } => Some(Answer::error(status)),
-            };
+            let answer = Answer::decided(&decision, output);
             let cookies = output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok()).collect();
             let kept = ["cookie", "origin", "user-agent"]
                 .into_iter()

@@ -12,6 +12,7 @@ use super::http1::Class;
 use super::settings::{GroupSettings, ListenerSettings};
 use crate::decision::{Decision, GroupId, Reason, Stickiness, Verdict};
 use crate::model::{Priority, Protocol};
+use crate::router::Output;
 
 /// How the client spoke.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,9 +104,16 @@ impl Record {
         }
     }
 
-    /// Notes where the request goes.
-    pub(crate) fn decided(&mut self, decision: &Decision) {
+    /// Notes where the request goes, and what the decision wrote for it.
+    pub(crate) fn decided(&mut self, decision: &Decision, output: &Output) {
         self.priority = decision.priority;
+        self.actions.rewrite = output.uri().is_some() || output.host().is_some();
+        if let Some(texts) = &mut self.texts {
+            output.location().unwrap_or_default().clone_into(&mut texts.redirect_url);
+            output.uri().unwrap_or_default().clone_into(&mut texts.transformed_uri);
+            output.host().unwrap_or_default().clone_into(&mut texts.transformed_host);
+            texts.transform_status = if self.actions.rewrite { "TransformSuccess" } else { "" };
+        }
         match decision.verdict {
             Verdict::Forward(forward) => {
                 self.target = Some(forward.address);

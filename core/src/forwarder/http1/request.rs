@@ -83,42 +83,19 @@ fn judge(
     }
     let view = View { head, peer: client.peer };
     let decision = client.shared.router.decide(client.listener, &view, now, clock::entropy(), output);
-    record.decided(&decision);
+    record.decided(&decision, output);
     let mut cookies = Vec::new();
     for cookie in output.set_cookies() {
         cookies.extend_from_slice(b"Set-Cookie: ");
         cookies.extend_from_slice(cookie.as_bytes());
         cookies.extend_from_slice(b"\r\n");
     }
-    let answer = match decision.verdict {
-        Verdict::Forward(_) => None,
-        Verdict::Redirect { status } => {
-            let location = output.location().unwrap_or_default();
-            if let Some(texts) = &mut record.texts {
-                location.clone_into(&mut texts.redirect_url);
-            }
-            Some(Answer::redirect(status, location))
-        }
-        Verdict::FixedResponse { status } => {
-            Some(Answer::fixed(status, output.content_type(), output.body().unwrap_or_default()))
-        }
-        Verdict::Error { status, .. } => {
-            let mut answer = Answer::error(status);
-            answer.headers.extend(
-                output
-                    .set_cookies()
-                    .filter_map(|c| Some((http::header::SET_COOKIE, HeaderValue::try_from(c).ok()?))),
-            );
-            Some(answer)
-        }
-    };
-    let (uri, host) = (output.uri().map(str::to_owned), output.host().map(str::to_owned));
-    record.actions.rewrite = uri.is_some() || host.is_some();
-    if let Some(texts) = &mut record.texts {
-        texts.transformed_uri = uri.clone().unwrap_or_default();
-        texts.transformed_host = host.clone().unwrap_or_default();
-        texts.transform_status = if record.actions.rewrite { "TransformSuccess" } else { "" };
+    let mut answer = Answer::decided(&decision, output);
+    if let (Some(answer), Verdict::Error { .. }) = (&mut answer, decision.verdict) {
+        let lines = output.set_cookies().filter_map(|c| HeaderValue::try_from(c).ok());
+        answer.headers.extend(lines.map(|line| (http::header::SET_COOKIE, line)));
     }
+    let (uri, host) = (output.uri().map(str::to_owned), output.host().map(str::to_owned));
     Ok(Judged { checked, decision, is_head: head.method == b"HEAD", answer, cookies, uri, host })
 }
 
