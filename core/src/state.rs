@@ -170,16 +170,10 @@ impl Slot {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        let mut left = self.left.load(Ordering::Acquire);
-        loop {
-            let entered = self.entered.load(Ordering::Acquire);
-            // Who came and went between the two must not be counted: nobody left meanwhile.
-            let now = self.left.load(Ordering::Acquire);
-            if now == left {
-                return u32::try_from(entered.saturating_sub(left)).unwrap_or(u32::MAX);
-            }
-            left = now;
-        }
+        // In this order: who comes and goes between the two is not counted.
+        let entered = self.entered.load(Ordering::Acquire);
+        let left = self.left.load(Ordering::Acquire);
+        u32::try_from(entered.saturating_sub(left)).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn begin_slow_start(&self, now_ms: u64) {
