@@ -170,9 +170,8 @@ impl Slot {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        // In this order: who comes and goes between the two is not counted.
-        let entered = self.entered.load(Ordering::Acquire);
         let left = self.left.load(Ordering::Acquire);
+        let entered = self.entered.load(Ordering::Relaxed);
         u32::try_from(entered.saturating_sub(left)).unwrap_or(u32::MAX)
     }
 
