@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use podway_benches::through_c::{through_c, through_rust};
 use podway_benches::{Mix, RuleSet};
 
 /// Over how many requests a count is taken.
@@ -32,6 +33,22 @@ fn with_report(set: RuleSet) -> Work {
     })
 }
 
+fn through(mut call: impl FnMut(&str, &str) + 'static, set: RuleSet) -> Work {
+    let asked = set.requests(set.rules.min(TIMES));
+    Box::new(move |n| {
+        let (host, target) = &asked[n % asked.len()];
+        call(black_box(host), black_box(target));
+    })
+}
+
+fn rust(set: RuleSet) -> Work {
+    through(through_rust(set), set)
+}
+
+fn c(set: RuleSet) -> Work {
+    through(through_c(set), set)
+}
+
 fn matchit(set: RuleSet) -> Work {
     let (routes, asked) = (set.matchit(), set.requests(set.rules.min(TIMES)));
     Box::new(move |n| {
@@ -44,6 +61,10 @@ const CASES: &[Case] = &[
     ("1 rule", || podway(RuleSet::one_host(1))),
     ("100 rules, ten a host", || podway(RuleSet::spread(100))),
     ("100 rules, ten a host, with report", || with_report(RuleSet::spread(100))),
+    ("100 rules, ten a host, kept and reported: Rust", || rust(RuleSet::spread(100))),
+    ("the same through C", || c(RuleSet::spread(100))),
+    ("10,000 rules, ten a host, kept and reported: Rust", || rust(RuleSet::spread(10_000))),
+    ("the same of 10,000 through C", || c(RuleSet::spread(10_000))),
     ("100 rules, ten a host, matchit", || matchit(RuleSet::spread(100))),
     ("100 rules, one host", || podway(RuleSet::one_host(100))),
     ("100 rules, one host, matchit", || matchit(RuleSet::one_host(100))),

@@ -1,6 +1,8 @@
 //! Rule sets as ALBs have them, requests that meet them, and what they are measured beside: the input of
 //! every bench.
 
+pub mod through_c;
+
 use std::collections::HashMap;
 
 use podway::model::{
@@ -211,8 +213,14 @@ impl Decider {
     #[inline]
     pub fn decide_and_report(&mut self, host: &str, target: &str) -> podway::Decision {
         let decision = self.decide(host, target);
-        self.router.report(&decision, Outcome::Response(200), Now::default());
+        self.report(&decision);
         decision
+    }
+
+    /// The report that a decision owes.
+    #[inline]
+    pub fn report(&self, decision: &podway::Decision) {
+        self.router.report(decision, Outcome::Response(200), Now::default());
     }
 }
 

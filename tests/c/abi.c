@@ -291,6 +291,23 @@ static void routing(void) {
     podway_header header = {{NULL, 3}, {NULL, 0}};
     request.headers = &header;
     CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_NULL);
+    /* An absent text is an empty one, beside others that are checked all the same. */
+    podway_header lines[] = {{view("a"), view("b")}, {{NULL, 0}, view("c")}, {view("d"), {NULL, 0}}};
+    request = get("/x");
+    request.headers = lines;
+    request.header_count = 3;
+    request.host = (podway_str){NULL, 0};
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_OK);
+    CHECK(podway_router_report(router, &decision, PODWAY_OUTCOME_CANCELLED, 0, NOW) == PODWAY_STATUS_OK);
+    decision.type = 0;
+    lines[2].value.len = 1;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_NULL);
+    lines[2].value = view("e");
+    lines[0].value.len = (size_t)-1;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_ARGUMENT);
+    request = get("/x");
+    request.target.len = (size_t)-1;
+    CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_ARGUMENT);
     request = get("/x");
     request.peer.family = 5;
     CHECK(podway_router_decide(router, listener, &request, NOW, 0, output, &decision) == PODWAY_STATUS_ARGUMENT);

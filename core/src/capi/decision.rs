@@ -36,6 +36,37 @@ impl podway_address {
         podway_address { ip, port: address.port(), family }
     }
 
+    /// Writes an address where it is to stand, without one in between.
+    ///
+    /// # Safety
+    /// `to` is valid for writing.
+    #[inline]
+    unsafe fn put(to: *mut podway_address, address: SocketAddr) {
+        // SAFETY: the caller's word; four and twelve of sixteen bytes are within them.
+        unsafe {
+            let ip = (&raw mut (*to).ip).cast::<u8>();
+            match address {
+                SocketAddr::V4(v4) => {
+                    ip.cast::<[u8; 4]>().write(v4.ip().octets());
+                    ip.add(4).cast::<[u8; 12]>().write([0; 12]);
+                    (&raw mut (*to).port).write(v4.port());
+                    (&raw mut (*to).family).write(4);
+                }
+                SocketAddr::V6(v6) => {
+                    ip.cast::<[u8; 16]>().write(v6.ip().octets());
+                    (&raw mut (*to).port).write(v6.port());
+                    (&raw mut (*to).family).write(6);
+                }
+            }
+        }
+    }
+
+    /// Whether it is an address at all.
+    #[inline]
+    pub(super) fn is_some(&self) -> bool {
+        matches!(self.family, 4 | 6)
+    }
+
     #[inline]
     pub(super) fn get(self) -> Option<SocketAddr> {
         let [a, b, c, d, ..] = self.ip;
@@ -191,7 +222,7 @@ impl podway_decision {
     ///
     /// # Safety
     /// `to` is valid for writing.
-    #[inline]
+    #[inline(always)] // what a decision returned is read where it was returned
     pub(super) unsafe fn put(to: *mut podway_decision, decision: &Decision) {
         let (matched, priority) = match decision.priority {
             None => (PODWAY_MATCHED_NONE, 0),
@@ -199,36 +230,57 @@ impl podway_decision {
             Some(Priority::Default) => (PODWAY_MATCHED_DEFAULT, 0),
         };
         let authenticate = decision.authenticate.map_or(PODWAY_AUTHENTICATE_NONE, authenticate_number);
-        let error = |status, reason| (PODWAY_TYPE_ERROR, status, reason_number(reason));
-        let (r#type, status, reason) = match decision.verdict {
+        // SAFETY: the caller's word; memory that was not written before is not read.
+        unsafe {
+            (&raw mut (*to).authenticate).write(authenticate);
+            (&raw mut (*to).priority).write(priority);
+            (&raw mut (*to).matched).write(matched);
+        }
+        if let Verdict::Forward(forward) = &decision.verdict {
+            // SAFETY: as above.
+            unsafe {
+                // Without a table of jumps for what most target groups have.
+                let stickiness = match forward.stickiness {
+                    Stickiness::Off => PODWAY_STICKINESS_OFF,
+                    on => stickiness_number(on),
+                };
+                (&raw mut (*to).stickiness).write(stickiness);
+                (&raw mut (*to).target).write(forward.target.as_u64());
+                (&raw mut (*to).target_group).write(forward.group.as_u32());
+                (&raw mut (*to).fail_open).write(forward.fail_open.into());
+                podway_address::put(&raw mut (*to).address, forward.address);
+                (&raw mut (*to).r#type).write(PODWAY_TYPE_FORWARD);
+                (&raw mut (*to).status).write(0);
+                (&raw mut (*to).reason).write(PODWAY_REASON_NONE);
+            }
+        } else {
+            // SAFETY: as above.
+            unsafe { podway_decision::put_answer(to, decision.verdict) };
+        }
+    }
+
+    /// Writes what the load balancer answers by itself.
+    ///
+    /// # Safety
+    /// `to` is valid for writing.
+    #[inline(never)]
+    unsafe fn put_answer(to: *mut podway_decision, verdict: Verdict) {
+        let (r#type, status, reason) = match verdict {
             Verdict::Forward(_) => (PODWAY_TYPE_FORWARD, 0, PODWAY_REASON_NONE),
             Verdict::Redirect { status } => (PODWAY_TYPE_REDIRECT, status, PODWAY_REASON_NONE),
             Verdict::FixedResponse { status } => (PODWAY_TYPE_FIXED_RESPONSE, status, PODWAY_REASON_NONE),
-            Verdict::Error { status, reason } => error(status, reason),
+            Verdict::Error { status, reason } => (PODWAY_TYPE_ERROR, status, reason_number(reason)),
         };
-        let (stickiness, target, target_group, fail_open, address) = match &decision.verdict {
-            Verdict::Forward(forward) => (
-                stickiness_number(forward.stickiness),
-                forward.target.as_u64(),
-                forward.group.as_u32(),
-                forward.fail_open.into(),
-                podway_address::of(forward.address),
-            ),
-            _ => (PODWAY_STICKINESS_OFF, 0, 0, 0, podway_address::default()),
-        };
-        // SAFETY: the caller's word; memory that was not written before is not read.
+        // SAFETY: the caller's word.
         unsafe {
+            (&raw mut (*to).stickiness).write(PODWAY_STICKINESS_OFF);
+            (&raw mut (*to).target).write(0);
+            (&raw mut (*to).target_group).write(0);
+            (&raw mut (*to).fail_open).write(0);
+            (&raw mut (*to).address).write(podway_address::default());
             (&raw mut (*to).r#type).write(r#type);
-            (&raw mut (*to).reason).write(reason);
-            (&raw mut (*to).authenticate).write(authenticate);
-            (&raw mut (*to).stickiness).write(stickiness);
-            (&raw mut (*to).target).write(target);
-            (&raw mut (*to).target_group).write(target_group);
-            (&raw mut (*to).priority).write(priority);
             (&raw mut (*to).status).write(status);
-            (&raw mut (*to).matched).write(matched);
-            (&raw mut (*to).fail_open).write(fail_open);
-            (&raw mut (*to).address).write(address);
+            (&raw mut (*to).reason).write(reason);
         }
     }
 
@@ -355,21 +407,14 @@ fn authenticate(number: i32) -> Option<Authenticate> {
     })
 }
 
-#[inline]
+#[inline(never)]
 fn stickiness_number(stickiness: Stickiness) -> i32 {
     match stickiness {
         Stickiness::Off => PODWAY_STICKINESS_OFF,
         Stickiness::New => PODWAY_STICKINESS_NEW,
         Stickiness::Kept => PODWAY_STICKINESS_KEPT,
-        Stickiness::Broken(Unsticky::Invalid) => PODWAY_STICKINESS_INVALID,
-        Stickiness::Broken(Unsticky::UnknownKey) => PODWAY_STICKINESS_UNKNOWN_KEY,
-        Stickiness::Broken(Unsticky::Expired) => PODWAY_STICKINESS_EXPIRED,
-        Stickiness::Broken(Unsticky::TargetGone) => PODWAY_STICKINESS_TARGET_GONE,
-        Stickiness::Broken(Unsticky::TargetUnhealthy) => PODWAY_STICKINESS_TARGET_UNHEALTHY,
-        Stickiness::Broken(Unsticky::TargetDraining) => PODWAY_STICKINESS_TARGET_DRAINING,
-        Stickiness::Broken(Unsticky::NoApplicationCookie) => PODWAY_STICKINESS_NO_APPLICATION_COOKIE,
-        Stickiness::Broken(Unsticky::OtherGroup) => PODWAY_STICKINESS_OTHER_GROUP,
-        Stickiness::Broken(Unsticky::TargetZone) => PODWAY_STICKINESS_TARGET_ZONE,
+        // In the order of the constants; a test holds them together.
+        Stickiness::Broken(why) => PODWAY_STICKINESS_INVALID + why as i32,
     }
 }
 
@@ -395,8 +440,12 @@ fn stickiness(number: i32) -> Option<Stickiness> {
 /// The outcome of these numbers.
 #[inline]
 pub(super) fn outcome(number: i32, status: u16) -> Option<Outcome> {
+    if number == PODWAY_OUTCOME_RESPONSE { Some(Outcome::Response(status)) } else { no_response(number) }
+}
+
+#[cold]
+fn no_response(number: i32) -> Option<Outcome> {
     Some(match number {
-        PODWAY_OUTCOME_RESPONSE => Outcome::Response(status),
         PODWAY_OUTCOME_CONNECT_FAILED => Outcome::ConnectFailed,
         PODWAY_OUTCOME_TIMED_OUT => Outcome::TimedOut,
         PODWAY_OUTCOME_CLOSED => Outcome::Closed,

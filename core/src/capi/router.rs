@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::decision::{outcome, podway_decision, podway_output};
+use super::decision::{
+    PODWAY_TYPE_ERROR, PODWAY_TYPE_FIXED_RESPONSE, PODWAY_TYPE_FORWARD, PODWAY_TYPE_REDIRECT, outcome,
+    podway_decision, podway_output,
+};
 use super::error::podway_error;
 use super::guard::{Failure, explained, guard, quiet};
 use super::model::{podway_model, writable};
@@ -187,9 +190,13 @@ pub unsafe extern "C" fn podway_router_report(
     guard(|| {
         // SAFETY: NULL or a live handle; NULL or as large as its `struct_size`, says the caller.
         let (router, plain) = unsafe { (alive(router)?, sized(decision)?) };
-        let decision = plain.get().ok_or(podway_status::Argument)?;
         let outcome = self::outcome(outcome, status).ok_or(podway_status::Argument)?;
-        router.report(&decision, outcome, now.into());
+        // The id is all that a report needs of a decision.
+        match plain.r#type {
+            PODWAY_TYPE_FORWARD => router.settle(TargetId::from_u64(plain.target), outcome, now.into()),
+            PODWAY_TYPE_REDIRECT | PODWAY_TYPE_FIXED_RESPONSE | PODWAY_TYPE_ERROR => (),
+            _ => return Err(podway_status::Argument),
+        }
         Ok(())
     })
 }

@@ -1,6 +1,6 @@
 //! Views into the caller's memory, text that the caller frees, and the request made of views.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::{ptr, slice, str};
 
 use super::decision::podway_address;
@@ -159,10 +159,8 @@ pub struct podway_request {
 /// A request of the caller's, checked. It is read where it stands: a copy would be made of pairs of words that
 /// the caller has only just written, which processors are slow at.
 pub(super) struct View<'a> {
-    /// INVARIANT: each view in it and in `headers` passed `podway_str::check`.
+    /// INVARIANT: every text in it and in its headers passes `podway_str::check`, and it has a peer.
     request: &'a podway_request,
-    headers: &'a [podway_header],
-    peer: SocketAddr,
 }
 
 impl<'a> View<'a> {
@@ -175,23 +173,47 @@ impl<'a> View<'a> {
     pub(super) unsafe fn new(request: *const podway_request) -> Result<Self, podway_status> {
         // SAFETY: the caller's word.
         let request = unsafe { sized(request)? };
-        request.method.check()?;
-        request.target.check()?;
-        request.host.check()?;
         // SAFETY: the headers are valid, says the caller.
         let headers = unsafe { array(request.headers, request.header_count)? };
-        for header in headers {
-            header.name.check()?;
-            header.value.check()?;
+        // All at once, for texts that are somewhere; an absent one is legal too and looked at by itself.
+        let (mut there, mut lengths) = (true, 0);
+        for text in [request.method, request.target, request.host] {
+            there &= !text.ptr.is_null();
+            lengths |= text.len;
         }
-        let peer = request.peer.get().ok_or(podway_status::Argument)?;
-        Ok(View { request, headers, peer })
+        for header in headers {
+            there &= !header.name.ptr.is_null() & !header.value.ptr.is_null();
+            lengths |= header.name.len | header.value.len;
+        }
+        if !(there && lengths <= isize::MAX as usize && request.peer.is_some()) {
+            Self::check(request, headers)?;
+        }
+        Ok(View { request })
+    }
+
+    /// Checks text by text.
+    #[inline(never)]
+    fn check(request: &podway_request, headers: &[podway_header]) -> Result<(), podway_status> {
+        let own = [request.method, request.target, request.host];
+        own.into_iter()
+            .chain(headers.iter().flat_map(|h| [h.name, h.value]))
+            .try_for_each(podway_str::check)?;
+        if request.peer.is_some() { Ok(()) } else { Err(podway_status::Argument) }
+    }
+
+    #[inline]
+    fn headers(&self) -> &'a [podway_header] {
+        if self.request.header_count == 0 {
+            return &[];
+        }
+        // SAFETY: checked in `new`, whose caller says that they are valid during 'a.
+        unsafe { slice::from_raw_parts(self.request.headers, self.request.header_count) }
     }
 
     #[inline]
     fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         // SAFETY: checked in `new`, whose caller says that the views are valid during 'a.
-        self.headers.iter().map(|h| unsafe { (h.name.bytes_checked(), h.value.bytes_checked()) })
+        self.headers().iter().map(|h| unsafe { (h.name.bytes_checked(), h.value.bytes_checked()) })
     }
 }
 
@@ -224,7 +246,8 @@ impl RequestView for View<'_> {
 
     #[inline]
     fn peer(&self) -> SocketAddr {
-        self.peer
+        // There is one, says `new`.
+        self.request.peer.get().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))
     }
 }
 

@@ -178,11 +178,18 @@ impl Router {
     /// Settles a forward: owed exactly once for each, whatever became of the request. A report for a
     /// registration that is gone is counted and dropped; a decision that is no forward owes nothing.
     pub fn report(&self, decision: &Decision, outcome: Outcome, now: Now) {
+        if let Verdict::Forward(forward) = &decision.verdict {
+            self.settle(forward.target, outcome, now);
+        }
+    }
+
+    /// Settles a forward to `target`.
+    #[inline]
+    pub(crate) fn settle(&self, target: TargetId, outcome: Outcome, now: Now) {
         let _ = now;
-        let Verdict::Forward(forward) = decision.verdict else { return };
-        let snapshot = self.snapshot.load();
         let failed = anomaly::failed(outcome);
-        if !snapshot.slot(forward.target).is_some_and(|slot| slot.leave(failed)) {
+        let snapshot = self.snapshot.load();
+        if !snapshot.slot(target).is_some_and(|slot| slot.leave(failed)) {
             self.late_reports.fetch_add(1, Ordering::Relaxed);
         }
     }
