@@ -11,4 +11,5 @@ mod rolling;
 mod storms;
 mod support;
 mod tls;
+mod tls_wire;
 mod wire;

@@ -133,7 +133,7 @@ impl Balancer {
 
     /// The newest line of the access log, once there are so many.
     pub(crate) async fn logged(&self, lines: usize) -> String {
-        for _ in 0..300 {
+        for _ in 0..3000 {
             if let Some(line) = self.log.lock().unwrap().get(lines - 1) {
                 return line.clone();
             }

@@ -16,10 +16,10 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{Balancer, Setup, echo, read_answer};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Test authority");
@@ -30,7 +30,7 @@ impl Authority {
         self.0.pem().into_bytes()
     }
 
-    fn issue(&self, name: &str) -> CertificatePem {
+    pub(crate) fn issue(&self, name: &str) -> CertificatePem {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "A, Inc");
@@ -46,13 +46,11 @@ impl Authority {
     }
 }
 
-async fn connect(
-    lb: &Balancer,
+pub(crate) fn client_config(
     authority: &Authority,
-    name: &str,
     client: Option<&CertificatePem>,
     alpn: &[&[u8]],
-) -> std::io::Result<TlsStream<TcpStream>> {
+) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&authority.pem()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -63,16 +61,30 @@ async fn connect(
     let mut config = match client {
         Some(pem) => builder
             .with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(&pem.chain).unwrap()],
+                CertificateDer::pem_slice_iter(&pem.chain).map(Result::unwrap).collect(),
                 PrivateKeyDer::from_pem_slice(&pem.key).unwrap(),
             )
             .unwrap(),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    config
+}
+
+pub(crate) fn server_name(name: &str) -> ServerName<'static> {
+    ServerName::try_from(name.to_owned()).unwrap()
+}
+
+async fn connect(
+    lb: &Balancer,
+    authority: &Authority,
+    name: &str,
+    client: Option<&CertificatePem>,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = client_config(authority, client, alpn);
     let stream = TcpStream::connect(lb.address).await?;
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(Arc::new(config)).connect(server_name(name), stream).await
 }
 
 async fn get(stream: &mut TlsStream<TcpStream>) -> String {
@@ -83,7 +95,7 @@ async fn get(stream: &mut TlsStream<TcpStream>) -> String {
     read_answer(stream, false).await.body
 }
 
-fn https(target: std::net::SocketAddr) -> Setup {
+pub(crate) fn https(target: std::net::SocketAddr) -> Setup {
     Setup { protocol: "HTTPS", ..Setup::new(&[target]) }
 }
 

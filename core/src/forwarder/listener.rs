@@ -17,14 +17,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::drain::{Drained, Open};
 use super::error_page::{Answer, Http1};
 use super::proxy::Client;
 use super::settings::ListenerSettings;
 use super::tls::{TlsConfig, TlsFacts};
+use super::tls_stream::TlsStream;
 use super::{Shared, StartError, Worker, clock, http1};
 use crate::decision::ListenerId;
 
@@ -308,43 +307,45 @@ impl Drop for Counted {
     }
 }
 
-async fn connection(
+// Not `async` itself, for that would keep every argument twice.
+fn connection(
     stream: TcpStream,
     mut client: Client,
     port: Arc<Port>,
     phases: watch::Receiver<Phase>,
     counted: Counted,
-) {
+) -> impl Future<Output = ()> {
     let _ = stream.set_nodelay(true);
     let started = Instant::now();
-    let Some(tls) = port.tls.load_full() else {
-        log_connection(&client, &counted, started, Err(""));
-        drop(port);
-        // In a box of its own size, as the two below: an idle connection does not pay for the others.
-        Box::pin(http1::serve(stream, client, drained(phases))).await;
-        return;
-    };
-    drop(port);
-    let Some(settings) = counted.listener.clone() else { return };
-    let stream = match Box::pin(shake(stream, &tls, &settings, phases.clone())).await {
-        Ok(Some(stream)) => stream,
-        Ok(None) => return,
-        Err(error) => {
-            settings.metrics.count.tls_errors.inc();
-            log_connection(&client, &counted, started, Err(super::tls::failure(&error)));
+    async move {
+        let Some(tls) = port.tls.load_full() else {
+            log_connection(&client, &counted, started, Err(""));
+            drop(port);
+            // In a box of its own size, as the two below: an idle connection does not pay for the others.
+            Box::pin(http1::serve(stream, client, drained(phases))).await;
             return;
+        };
+        drop(port);
+        let Some(settings) = counted.listener.clone() else { return };
+        let (stream, facts) = match Box::pin(shake(stream, &tls, &settings, phases.clone())).await {
+            Ok(Some(shaken)) => shaken,
+            Ok(None) => return,
+            Err(error) => {
+                settings.metrics.count.tls_errors.inc();
+                log_connection(&client, &counted, started, Err(super::tls::failure(&error)));
+                return;
+            }
+        };
+        log_connection(&client, &counted, started, Ok(&facts));
+        drop(tls);
+        let http2 = stream.agreed().alpn_protocol() == Some(b"h2");
+        client.tls = Some(facts);
+        if http2 {
+            Box::pin(serve_http2(stream, client, &settings, phases)).await;
+        } else {
+            drop(settings);
+            Box::pin(http1::serve(stream, client, drained(phases))).await;
         }
-    };
-    let facts = Arc::new(TlsFacts::of(stream.get_ref().1, &tls));
-    log_connection(&client, &counted, started, Ok(&facts));
-    drop(tls);
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    client.tls = Some(facts);
-    if http2 {
-        Box::pin(serve_http2(stream, client, &settings, phases)).await;
-    } else {
-        drop(settings);
-        Box::pin(http1::serve(stream, client, drained(phases))).await;
     }
 }
 
@@ -355,14 +356,16 @@ async fn shake(
     tls: &TlsConfig,
     settings: &ListenerSettings,
     mut phases: watch::Receiver<Phase>,
-) -> io::Result<Option<TlsStream<TcpStream>>> {
+) -> io::Result<Option<(TlsStream<TcpStream>, Arc<TlsFacts>)>> {
     let handshake = async {
         let mut first = [0; 1];
         if stream.peek(&mut first).await? == 1 && first != [0x16] {
             return plain_on_https(stream, settings).await.map(|()| None);
         }
-        let config = if settings.http2 { tls.http2.clone() } else { tls.http1.clone() };
-        TlsAcceptor::from(config).accept(stream).await.map(Some)
+        let (config, asked) = tls.for_one(settings.http2);
+        let stream = TlsStream::accept(stream, config).await?;
+        let facts = Arc::new(TlsFacts::of(stream.agreed(), &asked, tls));
+        Ok(Some((stream, facts)))
     };
     tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => {
@@ -377,7 +380,7 @@ fn log_connection(client: &Client, counted: &Counted, started: Instant, tls: Res
     let Some(log) = &client.shared.observe.connections else { return };
     let facts = tls.ok();
     let or_dash = |text: Option<&str>| text.filter(|t| !t.is_empty()).unwrap_or("-").to_owned();
-    let certificate = facts.and_then(|f| f.client.as_ref());
+    let certificate = facts.and_then(|f| f.client.as_deref());
     let latency = match (facts, tls) {
         (None, Err("")) => "-".to_owned(),
         _ => format!("{:.3}", started.elapsed().as_secs_f64()),

@@ -22,6 +22,7 @@ mod record;
 pub(crate) mod settings;
 mod status;
 mod tls;
+mod tls_stream;
 mod tunnel;
 mod upstream;
 

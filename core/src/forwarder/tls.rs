@@ -1,7 +1,7 @@
-//! TLS in front and behind. rustls stays in here and in `listener`/`upstream`: no type of it is public.
+//! TLS in front and behind. rustls stays in here and in `tls_stream`/`upstream`: no type of it is public.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme};
+use rustls::{ClientConfig, CommonState, DigitallySignedStruct, ServerConfig, SignatureScheme};
 
 use super::StartError;
 use super::client_cert::{self, ClientCertificate};
@@ -72,8 +72,8 @@ pub enum ClientAuth {
 /// What an HTTPS listener needs.
 #[derive(Clone)]
 pub struct TlsConfig {
-    pub(crate) http2: Arc<ServerConfig>,
-    pub(crate) http1: Arc<ServerConfig>,
+    http2: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
     names: Arc<ByName>,
     verifies: bool,
 }
@@ -133,6 +133,32 @@ impl TlsConfig {
         let verifies = matches!(options.client_auth, ClientAuth::Verify { .. });
         Ok(TlsConfig { http2: Arc::new(config), http1, names, verifies })
     }
+
+    /// The configuration for one handshake, and what that will have asked for.
+    pub(crate) fn for_one(&self, http2: bool) -> (Arc<ServerConfig>, Arc<Asked>) {
+        let asked = Arc::new(Asked { names: self.names.clone(), host: OnceLock::new() });
+        let mut config = ServerConfig::clone(if http2 { &self.http2 } else { &self.http1 });
+        config.cert_resolver = asked.clone();
+        (Arc::new(config), asked)
+    }
+}
+
+/// Shows a client its certificate, and knows then for which host it asked: the connection itself does not
+/// tell.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    names: Arc<ByName>,
+    /// The SNI, where there is a certificate for it.
+    host: OnceLock<String>,
+}
+
+impl ResolvesServerCert for Asked {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(name) = hello.server_name().filter(|name| self.names.find(name).is_some()) {
+            self.host.get_or_init(|| name.to_owned());
+        }
+        self.names.resolve(hello)
+    }
 }
 
 /// What a handshake found out.
@@ -146,14 +172,14 @@ pub(crate) struct TlsFacts {
     pub(crate) domain: Option<String>,
     /// The ARN, or `session-reused`.
     pub(crate) certificate: Option<String>,
-    pub(crate) client: Option<ClientCertificate>,
+    pub(crate) client: Option<Box<ClientCertificate>>,
 }
 
 impl TlsFacts {
-    pub(crate) fn of(connection: &ServerConnection, config: &TlsConfig) -> Self {
+    pub(crate) fn of(connection: &CommonState, asked: &Asked, config: &TlsConfig) -> Self {
         let reused = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-        let name = connection.server_name();
-        let named = name.and_then(|n| config.names.find(n));
+        let domain = asked.host.get();
+        let named = domain.and_then(|n| config.names.find(n));
         let arn = named.map(|n| n.arn.clone()).or_else(|| config.names.default.as_ref().map(|d| d.1.clone()));
         TlsFacts {
             protocol: match connection.protocol_version() {
@@ -166,9 +192,12 @@ impl TlsFacts {
             key_exchange: connection
                 .negotiated_key_exchange_group()
                 .map(|g| format!("{:?}", g.name()).to_ascii_lowercase()),
-            domain: named.and(name).map(str::to_owned),
+            domain: domain.cloned(),
             certificate: if reused { Some("session-reused".to_owned()) } else { arn.flatten() },
-            client: connection.peer_certificates().and_then(|c| ClientCertificate::of(c, config.verifies)),
+            client: connection
+                .peer_certificates()
+                .and_then(|c| ClientCertificate::of(c, config.verifies))
+                .map(Box::new),
         }
     }
 

@@ -150,6 +150,8 @@ pub(crate) struct Exchange<'a, S, T> {
     deaf: bool,
     /// To the client.
     down: Buffer,
+    /// All of the answer has left.
+    delivered: bool,
     /// The beginning of a response head that has not come in one piece.
     partial: Buffer,
     phase: Phase,
@@ -183,6 +185,7 @@ where
             upload_over: matches!(framing, Framing::Empty | Framing::Length(0)),
             deaf: false,
             down,
+            delivered: false,
             partial: Buffer::default(),
             phase: Phase::Head,
             download: None,
@@ -241,7 +244,7 @@ where
             let up = self.poll_up(cx)?;
             let down = self.poll_down(cx, head)?;
             let switched = self.download.is_some_and(|d| d.switch);
-            if switched || matches!(self.phase, Phase::Done) && self.down.is_empty() {
+            if switched || self.delivered {
                 return Poll::Ready(Ok(()));
             }
             moved_ever |= up || down;
@@ -270,8 +273,8 @@ where
     }
 
     fn silence(&self) -> Fail {
-        let waits_for_client =
-            (!self.upload_over && self.up.is_empty()) || (self.answered() && !self.down.is_empty());
+        let undelivered = !self.down.is_empty() || matches!(self.phase, Phase::Done);
+        let waits_for_client = (!self.upload_over && self.up.is_empty()) || (self.answered() && undelivered);
         if waits_for_client { Fail::ClientSilent } else { Fail::TargetSilent }
     }
 
@@ -330,7 +333,10 @@ where
         Ok(())
     }
 
-    /// The request is with the target: what comes now is the next one, or the end.
+    /// The request is with the target: what comes now is the next one, or the end. A client that closes and
+    /// one that only stops sending look alike, and waiting for the answer would tell too late: the log has a
+    /// 460 without the target's time, so the load balancer goes by the end of the client's side (spec:
+    /// dataplane §7.3). An answer that has begun is sent to its end.
     fn poll_client_left(&mut self, cx: &mut Context<'_>) -> Result<bool, Fail> {
         if self.client.eof || self.client.inbox.len() >= AHEAD {
             return Ok(false);
@@ -362,23 +368,32 @@ where
                 continue;
             }
             if matches!(self.phase, Phase::Done) {
-                // What TLS has kept back goes out now.
-                return match Pin::new(&mut self.client.stream).poll_flush(cx) {
-                    Poll::Ready(Err(_)) => Err(Fail::ClientLeft),
-                    _ => Ok(moved),
-                };
+                self.delivered = self.poll_delivered(cx)?;
+                return Ok(moved);
             }
             let Exchange { target, client, down, partial, phase, download, surplus, .. } = self;
             let mut inbound = Inbound { client, down, partial, phase, download, surplus };
             match poll_read(*target, cx, |cx, bytes| inbound.take(cx, bytes, head)) {
                 Poll::Ready(Ok(taken)) => taken?,
                 Poll::Ready(Err(_)) => return Err(Fail::TargetClosed),
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => {
+                    // The target may be silent for long: the client gets everything up to here.
+                    self.poll_delivered(cx)?;
+                    return Ok(moved);
+                }
             }
             moved = true;
             if self.download.is_some_and(|d| d.switch) {
                 return Ok(true);
             }
+        }
+    }
+
+    /// Whether what TLS has taken has gone out; it is seen to that it goes.
+    fn poll_delivered(&mut self, cx: &mut Context<'_>) -> Result<bool, Fail> {
+        match Pin::new(&mut self.client.stream).poll_flush(cx) {
+            Poll::Ready(Err(_)) => Err(Fail::ClientLeft),
+            flushed => Ok(flushed.is_ready()),
         }
     }
 }

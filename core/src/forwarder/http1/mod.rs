@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod serve;
 
+pub(crate) use buffer::Buffer;
 pub(crate) use check::Class;
 pub(crate) use pool::Pool;
 pub(crate) use serve::serve;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use crate::forwarder::upstream::Stream;
@@ -19,8 +20,9 @@ pub(crate) struct Key {
 }
 
 /// The idle connections of one worker.
+// Each request asks twice. The keys are the model's, not the clients': a hash that is quick will do.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<HashMap<Key, Vec<Idle>>>);
+pub(crate) struct Pool(Mutex<HashMap<Key, Vec<Idle>, RandomState>>);
 
 struct Idle {
     stream: Stream,

@@ -73,19 +73,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     D: Future<Output = bool>,
 {
+    // In a box: on its way into the future below it would be kept at every step.
+    let draining = Box::pin(draining);
     let first = client.settings().listener(client.listener).map_or(LINGER, |s| s.idle);
     let (timer, heard) = (Timer::new(first), Instant::now());
     let mut session = Session { conn: Conn::new(stream), timer, client, heard };
     async move { run(&mut session, draining).await }
 }
 
-async fn run<S, D>(session: &mut Session<S>, draining: D)
+async fn run<S, D>(session: &mut Session<S>, mut draining: Pin<Box<D>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     D: Future<Output = bool>,
 {
     let opened = session.heard;
-    let mut draining = std::pin::pin!(draining);
     let mut wanted = Wanted::Any;
     loop {
         let settings = session.client.settings();
@@ -97,7 +98,10 @@ where
         let last =
             wanted != Wanted::Any || session.heard.duration_since(opened) >= listener.client_keep_alive;
         let then = match next {
-            Next::Ended | Next::Silent(false) => break,
+            Next::Ended | Next::Silent(false) => {
+                goodbye(session).await;
+                break;
+            }
             Next::Silent(true) => refuse(session, &listener, 408, &mut record).await,
             Next::TooLong(status) => refuse(session, &listener, status, &mut record).await,
             Next::Head(length) => {
@@ -197,16 +201,19 @@ where
 {
     let context =
         Context { client: &session.client, settings: listener, now: session.client.shared.clock.now() };
-    let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
     let mut up = Buffer::default();
-    let prepared =
-        OUTPUT.with_borrow_mut(|output| prepare(head, context, settings, (output, record), &mut up));
-    let (judged, composed) = match prepared {
-        Ok(prepared) => prepared,
-        Err(status) => {
-            session.conn.inbox.consume(length);
-            return refuse(session, listener, status, record).await;
-        }
+    let mut refused = 0;
+    // Not a `match`: what is matched on would stay in the future for as long as it lives.
+    let Some((judged, composed)) = OUTPUT
+        .with_borrow_mut(|output| {
+            let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
+            prepare(head, context, settings, (output, record), &mut up)
+        })
+        .map_err(|status| refused = status)
+        .ok()
+    else {
+        session.conn.inbox.consume(length);
+        return refuse(session, listener, refused, record).await;
     };
     // From here on a forward owes its report.
     let mut report =
@@ -216,7 +223,7 @@ where
     }
     let mut added = HeaderMap::new();
     if judged.decision.authenticate.is_some() || session.client.shared.hooks.firewall.is_some() {
-        let head = head.to_vec();
+        let head = session.conn.inbox.bytes().get(..length).unwrap_or_default().to_vec();
         let asked = Box::pin(ask_hooks(&head, context, &judged, record)).await;
         match asked {
             Ok(fields) => added = fields,
@@ -389,6 +396,21 @@ where
         }
     })
     .await
+}
+
+/// Ends TLS between two requests, so that the client knows it for an end; what does not go at once stays unsaid.
+async fn goodbye<S>(session: &mut Session<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if session.client.tls.is_none() {
+        return;
+    }
+    std::future::poll_fn(|cx| {
+        let _ = Pin::new(&mut session.conn.stream).poll_shutdown(cx);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Ends our side and reads on for a moment: a reset would take the answer away from the client.
