@@ -25,9 +25,11 @@ fn c_programs_see_what_the_header_promises() {
     let kit = Kit::new();
     assert_header_is_cpp(&kit);
     assert_header_is_c(&kit);
+    let latin = kit.folder.join("latin.yml");
+    std::fs::write(&latin, b"metadata: {name: caf\xe9}\n").expect("a file that is not UTF-8");
     for (name, flags) in kit.variants() {
         let abi = kit.compile("abi", name, flags);
-        let run = Command::new(&abi).output().expect("abi runs");
+        let run = Command::new(&abi).arg(&latin).output().expect("abi runs");
         assert!(run.status.success(), "{name}: {}", said(&run));
         println!("c: {name}: {}", String::from_utf8_lossy(&run.stdout).trim());
 

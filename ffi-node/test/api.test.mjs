@@ -1,7 +1,9 @@
 // The package as a user meets it: the demo, errors of the language, wrong use.
 
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -52,6 +54,13 @@ test('bad manifests are a PodwayError with a place', () => {
     return true
   })
   assert.throws(() => load('no/such/folder'), { code: 'E_READ' })
+  const folder = mkdtempSync(join(tmpdir(), 'podway-'))
+  try {
+    writeFileSync(join(folder, 'web.yml'), Buffer.from('metadata: {name: caf\u00e9}\n', 'latin1'))
+    assert.throws(() => load(folder), { code: 'E_READ', message: /web\.yml` is not UTF-8 text/ })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
   assert.throws(() => Model.from('{"a":'), { code: 'E_SYNTAX' })
 })
 

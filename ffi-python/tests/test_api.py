@@ -180,6 +180,11 @@ def test_errors_tell_code_and_place(tmp_path: Any) -> None:
     with pytest.raises(podway.InputError) as missing:
         podway.load(tmp_path / "missing.yml")
     assert missing.value.code == "E_READ"
+    latin = tmp_path / "latin.yml"
+    latin.write_bytes("metadata: {name: caf\u00e9}\n".encode("latin-1"))
+    with pytest.raises(podway.InputError, match="is not UTF-8 text") as not_utf_8:
+        podway.load(latin)
+    assert not_utf_8.value.code == "E_READ" and str(latin) in str(not_utf_8.value)
     with pytest.raises(podway.InputError) as broken_json:
         podway.Model.from_json('{\n "LoadBalancers": 7}')
     assert (broken_json.value.code, broken_json.value.line) == ("E_OBJECT", 2)

@@ -118,7 +118,8 @@ static void nulls(void) {
     podway_error_free(NULL);
 }
 
-static void bad_input(void) {
+/* `latin` is a file that is not UTF-8. */
+static void bad_input(const char *latin) {
     podway_model *model = NULL;
     podway_error *error = NULL;
     podway_str not_utf8 = {(const uint8_t *)"\xff\xfe", 2};
@@ -145,6 +146,10 @@ static void bad_input(void) {
     podway_error_free(error);
     podway_str missing = view("no/such/folder");
     CHECK(podway_model_load(&missing, 1, NULL, &model, &error) == PODWAY_STATUS_INPUT);
+    CHECK(says(podway_error_code(error), "E_READ"));
+    podway_error_free(error);
+    podway_str file = view(latin);
+    CHECK(podway_model_load(&file, 1, NULL, &model, &error) == PODWAY_STATUS_INPUT);
     CHECK(says(podway_error_code(error), "E_READ"));
     podway_error_free(error);
     CHECK(podway_model_load(NULL, 0, NULL, &model, NULL) < 0);
@@ -429,10 +434,10 @@ static void routing(void) {
     podway_router_free(router);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     versions();
     nulls();
-    bad_input();
+    bad_input(argc > 1 ? argv[1] : "");
     routing();
     printf("abi.c: %d promises %s\n", checked, broken ? "checked, some broken" : "hold");
     return broken;

@@ -32,6 +32,16 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     assert str(tmp_path) in refused("plan", tmp_path)
 
 
+@pytest.mark.parametrize("verb", [["plan"], ["route", "GET", "http://a/"]])
+def test_a_file_that_is_not_utf_8(tmp_path: Path, verb: list[str]) -> None:
+    """A name in Latin-1, in a folder and as a path of its own."""
+    file = tmp_path / "web.yml"
+    file.write_bytes("kind: Ingress\nmetadata: {name: caf\u00e9}\n".encode("latin-1"))
+    for path in (tmp_path, file):
+        message = refused(verb[0], path, *verb[1:])
+        assert "E_READ" in message and f"`{file}` is not UTF-8 text" in message
+
+
 def test_a_yaml_syntax_error(tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
     file.write_text("apiVersion: v1\nkind: [Ingress\nmetadata:\n  name: x\n")
