@@ -168,6 +168,8 @@ impl Slot {
         counted
     }
 
+    /// Requests in flight. Whoever is in is counted; so may be some who come and go meanwhile, never fewer: a
+    /// target that drains is not let go too early.
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
         let left = self.left.load(Ordering::Acquire);

@@ -141,7 +141,7 @@ impl Sessions<'_> {
     /// Whether a ticket that came is another group's and still good. Without a session of ours, a ticket
     /// of this group is kept too: it may be good again when the application's cookie is back.
     fn keeps(&self, value: &[u8; sticky::VALUE]) -> bool {
-        self.snapshot.keys.read(value).is_ok_and(|ticket| {
+        self.snapshot.keys.read_text(value).is_ok_and(|ticket| {
             ticket.kind == Kind::Application
                 && ticket.deadline_s >= self.now.unix_s
                 && (self.own.is_none() || ticket.group != self.tag)

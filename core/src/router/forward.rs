@@ -9,7 +9,7 @@ use crate::model::{Priority, TargetHealthState};
 use crate::request::RequestView;
 use crate::select::{self, Weighted};
 use crate::state::{GroupState, Slot};
-use crate::sticky::{self, Cookie, Kind, SameSite, Ticket};
+use crate::sticky::{self, Cookie, Kind, Names, SameSite, Ticket};
 use crate::table::{ForwardEntry, GroupEntry, StickinessAttributes};
 use crate::texts::{Text, Texts};
 use crate::time::Now;
@@ -193,13 +193,13 @@ impl Snapshot {
         request: &R,
         now: Now,
     ) -> Result<Option<u32>, Reason> {
-        let opened = sticky::find(request, sticky::GROUP, |_, cookie| match cookie {
-            Cookie::Value(value) => self.keys.open(value, Kind::Group, now),
+        let Some((_, cookie)) = sticky::find(request, Names::Group) else { return Ok(None) };
+        let opened = match cookie {
+            Cookie::Sealed(sealed) => self.keys.open(&sealed, Kind::Group, now),
             // Encoded once more it is an error; of another shape it is another load balancer's.
-            Cookie::Encoded => Err(Unsticky::Invalid),
+            Cookie::Damaged => Err(Unsticky::Invalid),
             Cookie::Other => Err(Unsticky::UnknownKey),
-        });
-        let Some(opened) = opened else { return Ok(None) };
+        };
         match opened {
             Ok(ticket) => {
                 let mut before = 0;
@@ -227,11 +227,13 @@ impl Snapshot {
         match &group.entry.attributes.stickiness {
             StickinessAttributes::Off => (None, Stickiness::Off),
             StickinessAttributes::LbCookie { .. } => {
-                let opened = sticky::find(request, sticky::TARGET, |_, cookie| match cookie {
-                    Cookie::Value(value) => self.keys.open(value, Kind::Target, now),
-                    Cookie::Other | Cookie::Encoded => Err(Unsticky::Invalid),
-                });
-                let Some(opened) = opened else { return (None, Stickiness::New) };
+                let Some((_, cookie)) = sticky::find(request, Names::Target) else {
+                    return (None, Stickiness::New);
+                };
+                let opened = match cookie {
+                    Cookie::Sealed(sealed) => self.keys.open(&sealed, Kind::Target, now),
+                    Cookie::Other | Cookie::Damaged => Err(Unsticky::Invalid),
+                };
                 match opened.and_then(|ticket| self.honour(group.index, group.entry, &ticket)) {
                     Ok(target) => (Some(target), Stickiness::Kept),
                     Err(why) => (None, Stickiness::Broken(why)),
@@ -256,7 +258,7 @@ impl Snapshot {
         let (mut ticket, mut unreadable) = (None, None);
         let found = sticky::application(request, name, |value| {
             if ticket.is_none() {
-                match self.keys.read(value) {
+                match self.keys.read_text(value) {
                     Ok(t) if t.kind == Kind::Application && t.group == tag => ticket = Some(t),
                     Ok(_) => {} // another group's
                     Err(why) => unreadable = Some(why),
@@ -284,11 +286,8 @@ impl Snapshot {
 
     /// The target that a ticket names, if it may be chosen now.
     fn honour(&self, index: usize, group: &GroupEntry, ticket: &Ticket) -> Result<u32, Unsticky> {
-        let known = self.by_fingerprint.get(index).map(|k| &**k).unwrap_or_default();
-        let Ok(at) = known.binary_search_by_key(&ticket.name, |(f, _)| *f) else {
-            return Err(self.why_unknown(group, ticket));
-        };
-        let Some((_, target)) = known.get(at).copied() else { return Err(Unsticky::TargetGone) };
+        let known = self.by_fingerprint.get(index).and_then(|known| known.get(ticket.name));
+        let Some(target) = known else { return Err(self.why_unknown(group, ticket)) };
         let Some(slot) = self.targets.get(target as usize) else { return Err(Unsticky::TargetGone) };
         if slot.eligible() {
             return Ok(target);
@@ -328,12 +327,12 @@ impl Snapshot {
             let texts_of = [Text::SetGroupCookie, Text::SetGroupCookieCors];
             let deadline_s = moment.now.unix_s.saturating_add(seconds.into());
             let ticket = Ticket { kind: Kind::Group, name: group.fingerprint, group: 0, deadline_s };
-            self.set_cookie(sticky::GROUP, texts_of, &ticket, seconds, moment, texts);
+            self.set_cookie(Names::Group, texts_of, &ticket, seconds, moment, texts);
         }
         if let StickinessAttributes::LbCookie { seconds } = group.attributes.stickiness {
             let texts_of = [Text::SetCookie, Text::SetCookieCors];
             let ticket = self.ticket(Kind::Target, group, slot, seconds, moment.now);
-            self.set_cookie(sticky::TARGET, texts_of, &ticket, seconds, moment, texts);
+            self.set_cookie(Names::Target, texts_of, &ticket, seconds, moment, texts);
         }
     }
 
@@ -356,8 +355,8 @@ impl Snapshot {
 
     fn set_cookie(
         &self,
-        names: sticky::Names,
-        [plain, cors]: [Text; 2],
+        names: Names,
+        texts_of: [Text; 2],
         ticket: &Ticket,
         seconds: u32,
         moment: Moment,
@@ -367,8 +366,7 @@ impl Snapshot {
         let expires = texts.date(self.expires_s(seconds, moment.now));
         let same_site = if moment.secure { SameSite::NoneSecure } else { SameSite::None };
         // The buffer has room for all cookies beside the longest rewrites; without it the cookie is left out.
-        let _ = sticky::write(texts, plain, names.plain, &value, &expires, SameSite::Absent);
-        let _ = sticky::write(texts, cors, names.cors, &value, &expires, same_site);
+        let _ = sticky::write_both(texts, texts_of, names, &value, &expires, same_site);
     }
 
     /// K-16: until when a browser keeps a cookie of so many seconds.

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use hashbrown::HashTable;
 
 pub use hop::{HopInfo, HopTo};
 pub use info::{GroupInfo, HealthEvent, ListenerInfo, Probe, TargetInfo};
@@ -84,8 +85,25 @@ pub struct Router {
     late_reports: AtomicU64,
 }
 
-/// The targets of a group by fingerprint.
-type Fingerprints = Box<[(u64, u32)]>;
+/// The targets of a group by fingerprint. Fingerprints are spread already and serve as their own hash.
+#[derive(Debug, Default)]
+struct Fingerprints(HashTable<(u64, u32)>);
+
+impl Fingerprints {
+    fn of(targets: impl ExactSizeIterator<Item = (u64, u32)>) -> Self {
+        let mut all = HashTable::with_capacity(targets.len());
+        for target in targets {
+            all.insert_unique(target.0, target, |known| known.0);
+        }
+        Fingerprints(all)
+    }
+
+    /// The index of a target in the table.
+    #[inline]
+    fn get(&self, fingerprint: u64) -> Option<u32> {
+        self.0.find(fingerprint, |known| known.0 == fingerprint).map(|known| known.1)
+    }
+}
 
 /// What decisions read.
 #[derive(Debug, Clone)]
@@ -102,7 +120,7 @@ struct Snapshot {
     group_places: Arc<[Option<u32>]>,
     /// By target index of the table.
     targets: Arc<[Arc<Slot>]>,
-    /// By group index: `(fingerprint, target index)`, sorted.
+    /// By group index.
     by_fingerprint: Arc<[Fingerprints]>,
     /// By slot number, draining ones included.
     slots: Arc<[Option<Arc<Slot>>]>,
@@ -300,9 +318,7 @@ impl Snapshot {
     /// table.
     fn place(&self, slot: &Slot) -> Option<(usize, u32)> {
         let group = self.group_place(slot.group)?;
-        let known = self.by_fingerprint.get(group)?;
-        let at = known.binary_search_by_key(&slot.fingerprint, |(f, _)| *f).ok()?;
-        let (_, target) = *known.get(at)?;
+        let target = self.by_fingerprint.get(group)?.get(slot.fingerprint)?;
         self.targets.get(target as usize).filter(|now| now.id == slot.id).map(|_| (group, target))
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::registry::drain;
-use super::{Cold, HealthEvent, Snapshot, anomaly};
+use super::{Cold, Fingerprints, HealthEvent, Snapshot, anomaly};
 use crate::compile;
 use crate::decision::GroupId;
 use crate::error::Error;
@@ -176,16 +176,13 @@ fn keep(
     }
 }
 
-fn by_fingerprint(table: &Table) -> Arc<[super::Fingerprints]> {
+fn by_fingerprint(table: &Table) -> Arc<[Fingerprints]> {
     table
         .groups
         .iter()
         .map(|group| {
             let all = table.targets.get(group.targets.start as usize..group.targets.end as usize);
-            let mut list: Vec<(u64, u32)> =
-                all.unwrap_or_default().iter().map(|t| t.fingerprint).zip(group.targets.clone()).collect();
-            list.sort_unstable();
-            list.into()
+            Fingerprints::of(all.unwrap_or_default().iter().map(|t| t.fingerprint).zip(group.targets.clone()))
         })
         .collect()
 }
@@ -234,9 +231,8 @@ impl Snapshot {
 
     /// The registration of a target that the model has and whose delay is over.
     fn over(&self, group: GroupId, fingerprint: u64) -> Option<Arc<Slot>> {
-        let known = self.by_fingerprint.get(self.group_place(group)?)?;
-        let at = known.binary_search_by_key(&fingerprint, |(f, _)| *f).ok()?;
-        let slot = self.targets.get(known.get(at)?.1 as usize)?;
+        let target = self.by_fingerprint.get(self.group_place(group)?)?.get(fingerprint)?;
+        let slot = self.targets.get(target as usize)?;
         slot.is_gone().then(|| slot.clone())
     }
 }

@@ -6,7 +6,7 @@ use super::{Output, Router, Snapshot};
 use crate::decision::{ListenerId, Unsticky};
 use crate::model::{Protocol, TargetType};
 use crate::request::RequestView;
-use crate::sticky::{self, Cookie, Kind, VALUE};
+use crate::sticky::{self, Cookie, Kind, Names};
 use crate::table::{Buffers, ForwardEntry, Routing, StickinessAttributes};
 use crate::time::Now;
 
@@ -142,7 +142,7 @@ impl Asked<'_> {
             }
             return only;
         }
-        let (name, opened) = self.read(request, sticky::GROUP, Kind::Group);
+        let (name, opened) = self.read(request, Names::Group, Kind::Group);
         match opened {
             None => {
                 let text = format!("the target group is drawn by weight: {}", self.missing("AWSALBTG"));
@@ -191,14 +191,14 @@ impl Asked<'_> {
                 found.push(why(None, UnstickyReason::Off, text.to_owned()));
                 return false;
             }
-            StickinessAttributes::LbCookie { .. } => self.read(request, sticky::TARGET, Kind::Target),
+            StickinessAttributes::LbCookie { .. } => self.read(request, Names::Target, Kind::Target),
             StickinessAttributes::AppCookie { name, .. } => {
                 let tag = sticky::group_tag(entry.fingerprint);
                 let mut ticket = None;
                 let carried = sticky::application(request, name, |value| {
-                    let opened = self.snapshot.keys.read(value);
+                    let opened = self.snapshot.keys.read_text(value);
                     if !opened.is_ok_and(|t| t.group != tag) && ticket.is_none() {
-                        ticket = Some(self.read_value(value, Kind::Application));
+                        ticket = Some(opened.and_then(|t| t.good(Kind::Application, self.now)));
                     }
                 });
                 let lost = carried.ours && !carried.own;
@@ -224,18 +224,14 @@ impl Asked<'_> {
     fn read<R: RequestView>(
         &self,
         request: &R,
-        names: sticky::Names,
+        names: Names,
         kind: Kind,
     ) -> (&'static str, Option<Result<sticky::Ticket, Unsticky>>) {
-        let carried = sticky::find(request, names, |name, cookie| match cookie {
-            Cookie::Other | Cookie::Encoded => (name, Some(Err(Unsticky::Invalid))),
-            Cookie::Value(value) => (name, Some(self.read_value(value, kind))),
+        let carried = sticky::find(request, names).map(|(name, cookie)| match cookie {
+            Cookie::Other | Cookie::Damaged => (name, Some(Err(Unsticky::Invalid))),
+            Cookie::Sealed(sealed) => (name, Some(self.snapshot.keys.open(&sealed, kind, self.now))),
         });
-        carried.unwrap_or((names.plain, None))
-    }
-
-    fn read_value(&self, value: &[u8; VALUE], kind: Kind) -> Result<sticky::Ticket, Unsticky> {
-        self.snapshot.keys.open(value, kind, self.now)
+        carried.unwrap_or((names.plain(), None))
     }
 
     fn explain(&self, reason: Unsticky) -> String {

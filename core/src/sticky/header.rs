@@ -1,29 +1,29 @@
 //! Cookies in headers: found in `Cookie` lines by hand, since a parser would allocate, and written as
 //! `Set-Cookie` values in the load balancer's own shape (spec: dataplane §4.1, §4.3, §4.4).
 
-use std::ops::Range;
-
 use memchr::memchr;
 
-use super::seal::VALUE;
+use super::seal::{Sealed, VALUE};
 use crate::request::RequestView;
 use crate::texts::{DATE, Full, Text, Texts};
 
-/// What was found under one of our names. A value of the length that ours have; anything else is "not ours".
+/// What was found under one of our names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cookie<'v> {
-    Value(&'v [u8; VALUE]),
-    /// Percent-encoded: somebody encoded it once more.
-    Encoded,
+pub(crate) enum Cookie {
+    /// As we seal them.
+    Sealed(Sealed),
+    /// Of another alphabet, or percent-encoded: somebody encoded it once more.
+    Damaged,
+    /// Of another length: not ours.
     Other,
 }
 
-impl<'v> Cookie<'v> {
+impl Cookie {
     #[inline]
-    fn of(value: &'v [u8]) -> Self {
+    fn of(value: &[u8]) -> Self {
         match value.try_into() {
-            Ok(value) => Cookie::Value(value),
-            Err(_) if memchr(b'%', value).is_some() => Cookie::Encoded,
+            Ok(value) => Sealed::from_text(value).map_or(Cookie::Damaged, Cookie::Sealed),
+            Err(_) if memchr(b'%', value).is_some() => Cookie::Damaged,
             Err(_) => Cookie::Other,
         }
     }
@@ -32,59 +32,95 @@ impl<'v> Cookie<'v> {
 /// The two names of a cookie: what is good for requests of other sites, and that for the own. They differ in
 /// `CORS` at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Names {
-    pub(crate) cors: &'static str,
-    pub(crate) plain: &'static str,
+pub(crate) enum Names {
+    /// Of the cookie that keeps a client at its target.
+    Target,
+    /// Of the cookie that keeps a client at its target group.
+    Group,
 }
 
-/// The names of the cookie that keeps a client at its target.
-pub(crate) const TARGET: Names = Names { cors: "AWSALBCORS", plain: "AWSALB" };
-
-/// The names of the cookie that keeps a client at its target group.
-pub(crate) const GROUP: Names = Names { cors: "AWSALBTGCORS", plain: "AWSALBTG" };
-
-/// Finds the first cookie of the name that is there, of both names that for other sites, and gives name and
-/// value to `read`, where they stand: nothing is copied.
-#[inline]
-pub(crate) fn find<R: RequestView, T>(
-    request: &R,
-    names: Names,
-    read: impl FnOnce(&'static str, Cookie<'_>) -> T,
-) -> Option<T> {
-    /// A range of a header line.
-    struct Place {
-        cors: bool,
-        line: usize,
-        value: Range<usize>,
+impl Names {
+    pub(crate) const fn plain(self) -> &'static str {
+        match self {
+            Names::Target => "AWSALB",
+            Names::Group => "AWSALBTG",
+        }
     }
-    let mut found: Option<Place> = None;
-    pairs(request, |pair, line, start| {
+
+    const fn cors(self) -> &'static str {
+        match self {
+            Names::Target => "AWSALBCORS",
+            Names::Group => "AWSALBTGCORS",
+        }
+    }
+
+    /// What follows `name=`, where `pair` begins so, and whether the name is the one for other sites.
+    #[inline]
+    fn after(self, pair: &[u8]) -> Option<(bool, &[u8])> {
         // Most cookies are somebody else's: one short comparison tells.
-        let Some(after) = pair.strip_prefix(names.plain.as_bytes()) else { return };
-        let cors = after.starts_with(b"CORS=");
-        let counts = match &found {
-            None => cors || after.starts_with(b"="),
-            Some(before) => cors && !before.cors,
+        let after = match self {
+            Names::Target => pair.strip_prefix(b"AWSALB"),
+            Names::Group => pair.strip_prefix(b"AWSALBTG"),
+        }?;
+        match after.strip_prefix(b"=") {
+            Some(value) => Some((false, value)),
+            None => after.strip_prefix(b"CORS=").map(|value| (true, value)),
+        }
+    }
+}
+
+/// Finds the first cookie of the name that is there, of both names that for other sites; gives its name and
+/// its value.
+#[inline]
+pub(crate) fn find<R: RequestView>(request: &R, names: Names) -> Option<(&'static str, Cookie)> {
+    let mut found: Option<(&'static str, Cookie)> = None;
+    request.any_header("cookie", |line| {
+        let Some((cors, value)) = find_in(line, names) else { return false };
+        if cors || found.is_none() {
+            found = Some((if cors { names.cors() } else { names.plain() }, Cookie::of(value)));
+        }
+        cors
+    });
+    found
+}
+
+/// The same in one line: whether the name is that for other sites, and the value.
+#[inline]
+fn find_in(line: &[u8], names: Names) -> Option<(bool, &[u8])> {
+    let (mut plain, mut rest) = (None, line);
+    loop {
+        rest = rest.trim_ascii_start();
+        let next = match names.after(rest) {
+            Some((cors, text)) => {
+                let (value, next) = value_of(text);
+                if cors {
+                    return Some((true, value));
+                }
+                plain.get_or_insert((false, value));
+                next
+            }
+            None => memchr(b';', rest).and_then(|end| rest.get(end..)),
         };
-        if counts {
-            let length = after.len() - if cors { 5 } else { 1 };
-            let end = start + pair.len();
-            found = Some(Place { cors, line, value: end - length..end });
+        match next {
+            Some([_, next @ ..]) => rest = next,
+            _ => return plain,
         }
-    });
-    let Place { cors, line, value } = found?;
-    let name = if cors { names.cors } else { names.plain };
-    let (mut lines, mut read, mut said) = (0, Some(read), None);
-    request.any_header("cookie", |text| {
-        if lines == line
-            && let Some(read) = read.take()
-        {
-            said = Some(read(name, Cookie::of(text.get(value.clone()).unwrap_or_default())));
-        }
-        lines += 1;
-        lines > line
-    });
-    said
+    }
+}
+
+/// The value at the start of `text`, and the semicolon that ends it with what follows.
+#[inline]
+fn value_of(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    // A value of ours ends where its length says: that is seen without a search.
+    if let Some((value, next)) = text.split_first_chunk::<VALUE>()
+        && next.first().is_none_or(|b| *b == b';')
+        && !value.iter().fold(false, |any, b| any | (*b == b';'))
+        && !value.last().is_some_and(u8::is_ascii_whitespace)
+    {
+        return (value, Some(next));
+    }
+    let end = memchr(b';', text).unwrap_or(text.len());
+    (text.get(..end).unwrap_or_default().trim_ascii_end(), text.get(end..))
 }
 
 /// The names of the cookies that hold the sessions of `app_cookie` groups; each of the next ones is used
@@ -116,7 +152,7 @@ pub(crate) fn application<R: RequestView>(
     let mut found = Application::default();
     // More than four full cookies are nobody's: the rest of them is not looked at.
     let mut left = TICKETS * APPLICATION.len();
-    pairs(request, |pair, _, _| {
+    pairs(request, |pair| {
         let Some((key, value)) =
             pair.iter().position(|b| *b == b'=').and_then(|at| pair.split_at_checked(at))
         else {
@@ -137,20 +173,16 @@ pub(crate) fn application<R: RequestView>(
     found
 }
 
-/// Calls `visit` with each pair of each `Cookie` line: with the number of the line and where in it the pair
-/// starts.
+/// Calls `visit` with each pair of each `Cookie` line.
 #[inline]
-fn pairs<R: RequestView>(request: &R, mut visit: impl FnMut(&[u8], usize, usize)) {
-    let mut number = 0;
+fn pairs<R: RequestView>(request: &R, mut visit: impl FnMut(&[u8])) {
     request.any_header("cookie", |line| {
         let mut start = 0;
         while let Some(rest) = line.get(start..) {
             let end = memchr(b';', rest).unwrap_or(rest.len());
-            let pair = rest.get(..end).unwrap_or_default().trim_ascii_start();
-            visit(pair.trim_ascii_end(), number, start + end - pair.len());
+            visit(rest.get(..end).unwrap_or_default().trim_ascii());
             start += end + 1;
         }
-        number += 1;
         false
     });
 }
@@ -166,8 +198,53 @@ pub(crate) enum SameSite {
     NoneSecure,
 }
 
-/// Writes one `Set-Cookie` value; `expires` is a date as HTTP has it.
+/// Writes both `Set-Cookie` values of a sealed cookie: the plain one first, which is not marked at all. What
+/// is written is of fixed lengths, so that it is a few moves of words.
 #[inline]
+pub(crate) fn write_both(
+    texts: &mut Texts,
+    [plain, cors]: [Text; 2],
+    names: Names,
+    value: &[u8; VALUE],
+    expires: &[u8; DATE],
+    same_site: SameSite,
+) -> Result<(), Full> {
+    match names {
+        Names::Target => {
+            write_sealed(texts, plain, b"AWSALB=", value, expires, SameSite::Absent)?;
+            write_sealed(texts, cors, b"AWSALBCORS=", value, expires, same_site)
+        }
+        Names::Group => {
+            write_sealed(texts, plain, b"AWSALBTG=", value, expires, SameSite::Absent)?;
+            write_sealed(texts, cors, b"AWSALBTGCORS=", value, expires, same_site)
+        }
+    }
+}
+
+#[inline]
+fn write_sealed<const NAME: usize>(
+    texts: &mut Texts,
+    text: Text,
+    name: &[u8; NAME],
+    value: &[u8; VALUE],
+    expires: &[u8; DATE],
+    same_site: SameSite,
+) -> Result<(), Full> {
+    texts.begin(text);
+    texts.push_array(name)?;
+    texts.push_array(value)?;
+    texts.push_array(b"; Expires=")?;
+    texts.push_array(expires)?;
+    match same_site {
+        SameSite::Absent => texts.push_array(b"; Path=/"),
+        SameSite::None => texts.push_array(b"; Path=/; SameSite=None"),
+        SameSite::NoneSecure => texts.push_array(b"; Path=/; SameSite=None; Secure"),
+    }?;
+    texts.end(text);
+    Ok(())
+}
+
+/// Writes one `Set-Cookie` value; `expires` is a date as HTTP has it.
 pub(crate) fn write(
     texts: &mut Texts,
     text: Text,
@@ -220,18 +297,15 @@ mod tests {
 
     fn found(lines: &[(&str, &str)]) -> Option<(&'static str, String)> {
         let request = Request::new("GET", "/", ([127, 0, 0, 1], 1).into()).headers(lines);
-        find(&request, TARGET, |name, cookie| {
-            let value = match cookie {
-                Cookie::Value(value) => String::from_utf8(value.to_vec()).unwrap(),
-                other => format!("{other:?}"),
-            };
-            (name, value)
+        find(&request, Names::Target).map(|(name, cookie)| match cookie {
+            Cookie::Sealed(sealed) => (name, String::from_utf8(sealed.text().to_vec()).unwrap()),
+            other => (name, format!("{other:?}")),
         })
     }
 
     #[test]
     fn names_are_whole_and_the_first_counts() {
-        let (x, y) = ("x".repeat(VALUE), "y".repeat(VALUE));
+        let (x, y) = ("c".repeat(VALUE), "d".repeat(VALUE));
         let plain = Some(("AWSALB", x.clone()));
         let cors = Some(("AWSALBCORS", x.clone()));
         assert_eq!(found(&[("cookie", &format!("a=1; AWSALB={x};AWSALB=no"))]), plain);
@@ -242,7 +316,12 @@ mod tests {
         let of = |value: &str| found(&[("cookie", value)]).map(|(_, value)| value);
         assert_eq!(of("AWSALB=short").as_deref(), Some("Other"));
         assert_eq!(of("AWSALB=").as_deref(), Some("Other"));
-        assert_eq!(of("AWSALB=a%2Fb").as_deref(), Some("Encoded"));
+        assert_eq!(of("AWSALB=a%2Fb").as_deref(), Some("Damaged"));
+        assert_eq!(of(&format!("AWSALB={}", "x".repeat(VALUE))).as_deref(), Some("Damaged"));
+        let cut = format!("AWSALB={}; AWSALBCORS={y}", &x[4..]);
+        assert_eq!(of(&cut[..VALUE + 8]).as_deref(), Some("Other"), "what ends early is not read on");
+        assert_eq!(of(&cut), Some(y.clone()));
+        assert_eq!(of(&format!("AWSALB={}    ;b=1", &x[4..])).as_deref(), Some("Other"));
         assert_eq!(of("XAWSALB=1; awsalb=1; AWSALB"), None);
         assert_eq!(of("; ;AWSALBTG=1; AWSALBAPP-0=2;"), None);
         assert_eq!(of(""), None);

@@ -5,8 +5,8 @@ mod header;
 mod seal;
 
 pub(crate) use header::{
-    APPLICATION, Cookie, GROUP, Names, REMOVE, SameSite, TARGET, TICKETS, application, find, finish,
-    knows_same_site, write,
+    APPLICATION, Cookie, Names, REMOVE, SameSite, TICKETS, application, find, finish, knows_same_site, write,
+    write_both,
 };
 pub use seal::KeyRing;
 pub(crate) use seal::{Kind, Ticket, VALUE, group_tag};
