@@ -51,6 +51,15 @@ impl Text {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// Puts an array at the front of `room`, which is what is left of it afterwards.
+#[inline]
+pub(crate) fn put<const N: usize>(room: &mut &mut [u8], bytes: &[u8; N]) -> Option<()> {
+    let (front, rest) = std::mem::take(room).split_first_chunk_mut()?;
+    *front = *bytes;
+    *room = rest;
+    Some(())
+}
+
 impl Texts {
     const COUNT: usize = 13;
 
@@ -113,12 +122,17 @@ impl Texts {
         Ok(())
     }
 
-    /// The same with a length that is known, which makes the copy a few moves of words.
+    /// Appends arrays, one behind the other, that `put` takes off the front of `N` free bytes; refuses where
+    /// they are not free. Lengths that are known are checked once, and copied as a few words.
     #[inline]
-    pub(crate) fn push_array<const N: usize>(&mut self, bytes: &[u8; N]) -> Result<(), Full> {
-        let room = self.text.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut);
-        *room.ok_or(Full)? = *bytes;
-        self.len += N;
+    pub(crate) fn push_within<const N: usize>(
+        &mut self,
+        put: impl FnOnce(&mut &mut [u8]) -> Option<()>,
+    ) -> Result<(), Full> {
+        let room = self.text.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut::<N>).ok_or(Full)?;
+        let mut rest = &mut room[..];
+        put(&mut rest).ok_or(Full)?;
+        self.len += N - rest.len();
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use memchr::memchr;
 
 use super::seal::{Sealed, VALUE};
 use crate::request::RequestView;
-use crate::texts::{DATE, Full, Text, Texts};
+use crate::texts::{DATE, Full, Text, Texts, put};
 
 /// What was found under one of our names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +198,9 @@ pub(crate) enum SameSite {
     NoneSecure,
 }
 
+/// More bytes than any sealed cookie's `Set-Cookie` has.
+const LONGEST: usize = 192;
+
 /// Writes both `Set-Cookie` values of a sealed cookie: the plain one first, which is not marked at all. What
 /// is written is of fixed lengths, so that it is a few moves of words.
 #[inline]
@@ -231,15 +234,17 @@ fn write_sealed<const NAME: usize>(
     same_site: SameSite,
 ) -> Result<(), Full> {
     texts.begin(text);
-    texts.push_array(name)?;
-    texts.push_array(value)?;
-    texts.push_array(b"; Expires=")?;
-    texts.push_array(expires)?;
-    match same_site {
-        SameSite::Absent => texts.push_array(b"; Path=/"),
-        SameSite::None => texts.push_array(b"; Path=/; SameSite=None"),
-        SameSite::NoneSecure => texts.push_array(b"; Path=/; SameSite=None; Secure"),
-    }?;
+    texts.push_within::<LONGEST>(|room| {
+        put(room, name)?;
+        put(room, value)?;
+        put(room, b"; Expires=")?;
+        put(room, expires)?;
+        match same_site {
+            SameSite::Absent => put(room, b"; Path=/"),
+            SameSite::None => put(room, b"; Path=/; SameSite=None"),
+            SameSite::NoneSecure => put(room, b"; Path=/; SameSite=None; Secure"),
+        }
+    })?;
     texts.end(text);
     Ok(())
 }
