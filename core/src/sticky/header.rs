@@ -332,6 +332,33 @@ mod tests {
         assert_eq!(of(""), None);
     }
 
+    /// The search takes what is found by cutting each line at its semicolons.
+    #[test]
+    fn the_search_is_the_plain_one() {
+        let value = "c".repeat(VALUE);
+        let parts =
+            ["AWSALB", "AWSALBCORS", "AWSALBTG", "=", "=", ";", ";", " ", "a", &value, &value[1..], "%2F"];
+        let plain = |lines: &[(&str, &str)], name: &str| {
+            let pairs = lines.iter().flat_map(|(_, line)| line.split(';').map(str::trim_ascii));
+            let mut values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            values.next().map(|value| Cookie::of(value.as_bytes()))
+        };
+        let mut met = [0; 2];
+        for n in 0..20_000u64 {
+            let part = |i: u64| parts[(crate::mix::mix(n * 100 + i) % parts.len() as u64) as usize];
+            let lines = [0, 1].map(|line| (line * 20..line * 20 + 16).map(part).collect::<String>());
+            let lines = lines.each_ref().map(|line| ("cookie", line.as_str()));
+            let request = Request::new("GET", "/", ([127, 0, 0, 1], 1).into()).headers(&lines);
+            for names in [Names::Target, Names::Group] {
+                let of = |name| plain(&lines, name).map(|cookie| (name, cookie));
+                let wanted = of(names.cors()).or_else(|| of(names.plain()));
+                assert_eq!(find(&request, names), wanted, "{lines:?}");
+                met[usize::from(wanted.is_some())] += 1;
+            }
+        }
+        assert!(met.iter().all(|met| *met > 5_000), "{met:?}");
+    }
+
     #[test]
     fn tickets_are_counted_off() {
         let (a, b, c) = ("a".repeat(VALUE), "b".repeat(VALUE), "c".repeat(VALUE));
