@@ -46,7 +46,9 @@ impl<T> Wheel<T> {
             if let (Some(bucket), Some(word)) =
                 (self.buckets.get_mut(place), self.occupied.get_mut(place / 64))
             {
-                for entry in bucket.drain(..) {
+                // With its memory: the wheel comes by here again in minutes, and until then as many other
+                // buckets would keep theirs.
+                for entry in std::mem::take(bucket) {
                     if entry.0 <= now_ms { due.push(entry) } else { later.push(entry) }
                 }
                 *word &= !(1 << (place % 64));
@@ -115,6 +117,17 @@ mod tests {
         assert!(taken(&mut wheel, 999_999_999).is_empty());
         assert_eq!(taken(&mut wheel, u64::MAX), [4]);
         assert_eq!(wheel.next(), u64::MAX);
+    }
+
+    #[test]
+    fn the_memory_of_moments_that_are_over_is_given_back() {
+        let mut wheel = Wheel::default();
+        for now in (0..2_000_000).step_by(64) {
+            wheel.add(now + 30_000, 1);
+            wheel.take(now, &mut Vec::new());
+        }
+        let kept = wheel.buckets.iter().filter(|bucket| bucket.capacity() > 0).count();
+        assert!(kept <= 30_000 / TICK_MS as usize + 1, "{kept} buckets for half a minute of moments");
     }
 
     /// Beside a sorted list, over moments near and far and steps small and large.
