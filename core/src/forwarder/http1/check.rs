@@ -130,9 +130,8 @@ fn is_plain(bytes: &[u8], head: &Head<'_>) -> bool {
     }
     head.lines.iter().all(|line| {
         let starts = line.name.first().is_some_and(u8::is_ascii_alphabetic);
-        // To the end of each, for what does not branch is done many bytes at a time.
-        let name =
-            starts & line.name.iter().fold(true, |ok, b| ok & (b.is_ascii_alphanumeric() | (*b == b'-')));
+        let name = starts & only(&ORDINARY, line.name);
+        // Without a table, so that many bytes are done at a time.
         let value =
             !line.value.is_empty() & line.value.iter().fold(true, |ok, b| ok & matches!(b, b' '..=b'~'));
         // Anything that could be taken for one of the two framing headers is looked at closely.
@@ -190,38 +189,32 @@ fn content_length(head: &Head<'_>) -> Result<Framing, Bad> {
 
 /// Whether a name can be written as a header name or a method.
 pub(crate) fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|b| TOKEN.get(usize::from(*b)).copied().unwrap_or(false))
+    !name.is_empty() && only(&TOKEN, name)
 }
 
-static TOKEN: [bool; 256] = {
+/// Whether all of `bytes` are in `table`. To the end of them, for names are short and this does not branch.
+fn only(table: &[bool; 256], bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |ok, b| ok & table.get(usize::from(*b)).copied().unwrap_or(false))
+}
+
+static TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
+/// What ordinary names are made of.
+static ORDINARY: [bool; 256] = alphanumeric_or(b"-");
+
+const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
-    let mut byte = 0u8;
-    loop {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-        if byte == u8::MAX {
-            break;
-        }
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
     table
-};
+}
 
 #[cfg(test)]
 #[path = "check_tests.rs"]
