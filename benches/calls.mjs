@@ -4,8 +4,8 @@
 //   npm install --prefix target/bench-node find-my-way
 //   node benches/calls.mjs target/bench-node
 //
-// Rows are nanoseconds a call: median and 10th to 90th percentile of 41 samples by the process's CPU time.
-// Read the ratios; the machine's noise is in every figure.
+// Rows are nanoseconds a call: median and 10th to 90th percentile of 41 samples by the process's CPU time, taken
+// in turn. Read the ratios, which are of samples of the same round; the machine's noise is in every figure.
 
 import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
@@ -17,21 +17,32 @@ const require = createRequire(resolve(process.argv[2] ?? '.', 'x.js'))
 const FindMyWay = require('find-my-way')
 let sink = 0
 
-function bench(name, call, per = 1) {
+/** Measures calls in turn, 41 times; gives back how one compares with another: the median of the rounds' ratios. */
+function bench(cases) {
   const cpu = () => {
     const { user, system } = process.cpuUsage()
     return (user + system) * 1e3
   }
-  const run = (n) => {
+  const run = (call, n) => {
     const began = cpu()
     for (let i = 0; i < n; i++) sink += call(i) | 0
     return cpu() - began
   }
-  let n = 64
-  while (run(n) < 10e6) n *= 2
-  const samples = Array.from({ length: 41 }, () => run(n) / n / per).sort((a, b) => a - b)
-  console.log(`| ${name} | ${samples[20].toFixed(0)} | ${samples[4].toFixed(0)}-${samples[36].toFixed(0)} |`)
-  return samples[20]
+  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1]
+  const kinds = Object.values(cases).map(([name, call, per = 1]) => {
+    let n = 64
+    while (run(call, n) < 10e6) n *= 2
+    return { name, call, n, per, samples: [] }
+  })
+  for (let round = 0; round < 41; round++) {
+    for (const kind of kinds) kind.samples.push(run(kind.call, kind.n) / kind.n / kind.per)
+  }
+  for (const { name, samples } of kinds) {
+    const sorted = [...samples].sort((a, b) => a - b)
+    console.log(`| ${name} | ${sorted[20].toFixed(0)} | ${sorted[4].toFixed(0)}-${sorted[36].toFixed(0)} |`)
+  }
+  const of = (key) => kinds[Object.keys(cases).indexOf(key)].samples
+  return (key, beside) => median(of(key).map((ns, round) => ns / of(beside)[round])).toFixed(2)
 }
 
 function model(hosts, paths) {
@@ -80,28 +91,33 @@ for (const [hosts, paths] of [[10, 10], [10, 1000]]) {
   const constraints = asked.map(({ host }) => ({ host }))
   const router = new Router(model(hosts, paths))
   const listener = router.listener('lb', 80)
-  const nothing = bench(`napi-rs call that does nothing, the same arguments`, (i) => {
-    const { method, target, host } = asked[i % size]
-    native.nothing(listener, method, target, host)
-    return 1
-  })
-  const decide = bench(`podway decide, ${size} rules`, (i) => router.decide(listener, asked[i % size]).failOpen ? 0 : 1)
   const headers = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`x-header-${i}`, 'some value']))
   const withHeaders = asked.map((request) => ({ ...request, headers }))
-  bench(`podway decide with 8 headers, ${size} rules`, (i) => router.decide(listener, withHeaders[i % size]).failOpen ? 0 : 1)
-  bench(`podway decide, report, ${size} rules`, (i) => router.report(router.decide(listener, asked[i % size])) ?? 1)
   const batches = Array.from({ length: Math.max(1, size / 100) }, (_, b) => asked.slice(b * 100, b * 100 + 100))
-  const many = bench(
-    `podway decideMany of 100, a request, ${size} rules`,
-    (i) => router.decideMany(listener, batches[i % batches.length]).length,
-    100
-  )
-  const find = bench(`find-my-way ${require('find-my-way/package.json').version} find, ${size} routes`, (i) => {
-    return routes.find('GET', asked[i % size].target, constraints[i % size]) === null ? 0 : 1
+  const ratio = bench({
+    nothing: ['napi-rs call that does nothing, the same arguments', (i) => {
+      const { method, target, host } = asked[i % size]
+      native.nothing(listener, method, target, host)
+      return 1
+    }],
+    decide: [`podway decide, ${size} rules`, (i) => router.decide(listener, asked[i % size]).failOpen ? 0 : 1],
+    headers: [
+      `podway decide with 8 headers, ${size} rules`,
+      (i) => router.decide(listener, withHeaders[i % size]).failOpen ? 0 : 1
+    ],
+    report: [`podway decide, report, ${size} rules`, (i) => router.report(router.decide(listener, asked[i % size])) ?? 1],
+    many: [
+      `podway decideMany of 100, a request, ${size} rules`,
+      (i) => router.decideMany(listener, batches[i % batches.length]).length,
+      100
+    ],
+    find: [`find-my-way ${require('find-my-way/package.json').version} find, ${size} routes`, (i) => {
+      return routes.find('GET', asked[i % size].target, constraints[i % size]) === null ? 0 : 1
+    }]
   })
   verdicts.push(
-    `${size} rules: decide is ${(decide / nothing).toFixed(2)}x the call that does nothing; find-my-way is `
-    + `${(find / decide).toFixed(2)}x decide and ${(find / many).toFixed(2)}x a request of decideMany`
+    `${size} rules: decide is ${ratio('decide', 'nothing')}x the call that does nothing; find-my-way is `
+    + `${ratio('find', 'decide')}x decide and ${ratio('find', 'many')}x a request of decideMany`
   )
 }
 console.log(verdicts.join('\n'))

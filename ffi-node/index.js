@@ -287,7 +287,7 @@ class Router {
       return decisions
     }
     const numbers = this.#many
-    const lengths = this.#lengths.subarray(0, count * 3)
+    const lengths = this.#lengths.length === count * 3 ? this.#lengths : this.#lengths.subarray(0, count * 3)
     for (let first = 0; first < count;) {
       try {
         this.#functions.decideMany(numbers, listener, simple, lengths, first)

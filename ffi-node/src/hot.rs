@@ -167,14 +167,19 @@ impl Native<Hot, 5> for DecideMany {
         let State { scratch, output } = &mut *state;
         scratch.clear();
         let listener = ListenerId::from_u32(call.u32(1, "listener must be a number")?);
+        let refusal = "lengths must be a Uint32Array";
+        let whole: u64 = call.numbers(3, refusal, |lengths| {
+            lengths.iter().filter(|n| **n != NONE).map(|n| u64::from(*n)).sum()
+        })?;
+        scratch.make_room(whole);
         let text = call.text(2, scratch, "requests must be of strings")?;
         let first = call.u32(4, "first must be a number")? as usize;
         let (now, peer) = (now(), SocketAddr::from(([127, 0, 0, 1], 0)));
         let epoch = hot.shared.epoch.load(Ordering::Acquire);
         let text = scratch.get(&text);
-        call.numbers(3, "lengths must be a Uint32Array", |lengths| {
+        let mut chance = fastrand::Rng::new();
+        call.numbers(3, refusal, |lengths| {
             let (requests, _) = lengths.as_chunks::<3>();
-            let whole: u64 = requests.iter().flatten().filter(|n| **n != NONE).map(|n| u64::from(*n)).sum();
             call.numbers(0, "numbers must be a Uint32Array", |out| {
                 let Some((stopped, out)) = out.split_first_mut() else { return };
                 if whole != text.len() as u64 {
@@ -200,7 +205,7 @@ impl Native<Hot, 5> for DecideMany {
                     if let Some(host) = host {
                         request = request.host(host);
                     }
-                    let entropy = fastrand::u64(..);
+                    let entropy = chance.u64(..);
                     let decision = hot.shared.router.decide(listener, &request, now, entropy, output);
                     *slot = numbers(&decision, output, epoch);
                     if !output.is_empty() {
@@ -306,7 +311,7 @@ fn numbers(decision: &Decision, output: &Output, epoch: u32) -> [u32; NUMBERS] {
     let (kind, [low, high, group]) = match decision.verdict {
         Verdict::Forward(forward) => {
             let target = forward.target.as_u64();
-            let kind = u32::from(forward.fail_open) << 4 | word(forward.stickiness.as_str()) << STICKINESS;
+            let kind = u32::from(forward.fail_open) << 4 | stickiness_word(forward.stickiness) << STICKINESS;
             (kind, [target as u32, (target >> 32) as u32, forward.group.as_u32()])
         }
         Verdict::Redirect { status } => (1, [status.into(), 0, 0]),
@@ -332,6 +337,17 @@ const NO_DECISION: u32 = 1 << 31;
 thread_local! {
     /// The words that decisions of this thread were told with, by number; the first stands for none.
     static WORDS: RefCell<Vec<&'static str>> = RefCell::new(vec!["", "off", "new", "kept"]);
+}
+
+/// The number of the word for a stickiness; `WORDS` begins with those that most decisions are told with.
+#[inline]
+fn stickiness_word(stickiness: Stickiness) -> u32 {
+    match stickiness {
+        Stickiness::Off => 1,
+        Stickiness::New => 2,
+        Stickiness::Kept => 3,
+        broken => word(broken.as_str()),
+    }
 }
 
 /// The number of a word. `index.js` asks for the list when it meets a number that it does not know.

@@ -42,6 +42,9 @@ pub(crate) struct Scratch {
     used: usize,
 }
 
+/// How many bytes are kept from call to call at most.
+const LARGE: usize = 1 << 20;
+
 impl Scratch {
     pub(crate) fn new() -> Self {
         Scratch { bytes: vec![0; 8 * 1024], used: 0 }
@@ -50,9 +53,17 @@ impl Scratch {
     pub(crate) fn clear(&mut self) {
         self.used = 0;
         // A huge request does not stay in memory for the router's life.
-        if self.bytes.len() > 1 << 20 {
+        if self.bytes.len() > LARGE {
             self.bytes.truncate(8 * 1024);
             self.bytes.shrink_to_fit();
+        }
+    }
+
+    /// Makes room for a text of so many UTF-16 units, whatever they are: then V8 need not measure it first.
+    pub(crate) fn make_room(&mut self, units: u64) {
+        let bytes = self.used + usize::try_from(units).unwrap_or(usize::MAX).min(LARGE / 4) * 3 + 16;
+        if self.bytes.len() < bytes {
+            self.bytes.resize(bytes, 0);
         }
     }
 

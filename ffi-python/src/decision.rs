@@ -2,7 +2,6 @@
 //! are made when they are asked for.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use podway::model::Priority;
 use podway::{Output, Verdict};
@@ -16,7 +15,7 @@ use crate::names::Names;
 pub(crate) struct Decision {
     pub(crate) decision: podway::Decision,
     /// Of a forward.
-    names: Option<Arc<Names>>,
+    names: Option<Py<Names>>,
     /// Where the decision has any.
     texts: Option<Box<Texts>>,
 }
@@ -55,7 +54,7 @@ impl PartialEq for Decision {
 }
 
 impl Decision {
-    pub(crate) fn new(decision: podway::Decision, names: Option<Arc<Names>>, output: &Output) -> Self {
+    pub(crate) fn new(decision: podway::Decision, names: Option<Py<Names>>, output: &Output) -> Self {
         Decision { decision, names, texts: Texts::of(output) }
     }
 
@@ -64,7 +63,7 @@ impl Decision {
         py: Python<'py>,
         which: impl FnOnce(&Names) -> Option<&Py<PyString>>,
     ) -> Option<Bound<'py, PyString>> {
-        self.names.as_deref().and_then(which).map(|name| name.bind(py).clone())
+        self.names.as_ref().map(Py::get).and_then(which).map(|name| name.bind(py).clone())
     }
 
     fn text<'a>(&'a self, which: impl FnOnce(&'a Texts) -> Option<&'a String>) -> Option<&'a str> {

@@ -1,13 +1,14 @@
 //! The names of targets as Python strings, made once for each registration: a decision then carries a
 //! pointer, and its attributes give out the same string every time.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use podway::{Forward, TargetId};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// What a forward's target is called.
+/// What a forward's target is called. An object of Python, whose count of references is cheaper than an `Arc`'s.
+#[pyclass(frozen, module = "podway._podway")]
 pub(crate) struct Names {
     pub(crate) target_group: Option<Py<PyString>>,
     pub(crate) service: Option<Py<PyString>>,
@@ -26,34 +27,39 @@ struct Known {
     /// How many reloads there were.
     epoch: u64,
     /// By the lower half of a target's id, its slot: many targets take turns in one, one at a time.
-    names: Vec<Option<(TargetId, Arc<Names>)>>,
+    names: Vec<Option<(TargetId, Py<Names>)>>,
 }
 
 impl Cache {
     /// The names of the target of a forward.
-    pub(crate) fn get(&self, py: Python<'_>, router: &podway::Router, forward: &Forward) -> Arc<Names> {
+    pub(crate) fn get(
+        &self,
+        py: Python<'_>,
+        router: &podway::Router,
+        forward: &Forward,
+    ) -> PyResult<Py<Names>> {
         let epoch = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(Some((target, names))) = known.names.get(slot(forward.target))
                 && *target == forward.target
             {
-                return names.clone();
+                return Ok(names.clone_ref(py));
             }
             known.epoch
         };
-        let names = Arc::new(names(py, router, forward));
+        let names = Py::new(py, names(py, router, forward))?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Names that were read before a reload are not kept after it.
         if known.epoch == epoch {
             let slot = slot(forward.target);
             if known.names.len() <= slot {
-                known.names.resize(slot + 1, None);
+                known.names.resize_with(slot + 1, || None);
             }
             if let Some(place) = known.names.get_mut(slot) {
-                *place = Some((forward.target, names.clone()));
+                *place = Some((forward.target, names.clone_ref(py)));
             }
         }
-        names
+        Ok(names)
     }
 
     /// Forgets everything: to be called after a reload, which may rename groups.

@@ -9,7 +9,7 @@ use podway::{
 };
 use pyo3::prelude::*;
 
-use crate::clock::{Moment, moment};
+use crate::clock::{Moment, moment, rough};
 use crate::decision::Decision;
 use crate::errors::{argument, raise};
 use crate::model::Model;
@@ -108,10 +108,10 @@ impl Router {
     ) -> PyResult<Decision> {
         with_request([method, target, host], headers, peer, |request| {
             locally(py, |local| {
-                let (now, entropy) = (moment(py, now), local.entropy(entropy));
+                let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let listener = ListenerId::from_u32(listener);
                 let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
-                Ok(self.named(py, decision, &local.output))
+                self.named(py, decision, &local.output)
             })
         })
     }
@@ -139,10 +139,10 @@ impl Router {
     ) -> PyResult<Option<Decision>> {
         with_request([method, target, host], headers, peer, |request| {
             locally(py, |local| {
-                let (now, entropy) = (moment(py, now), local.entropy(entropy));
+                let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let (listener, failed) = (ListenerId::from_u32(listener), &failed.get().decision);
                 let decision = self.router.retry(listener, request, failed, now, entropy, &mut local.output);
-                Ok(decision.map(|decision| self.named(py, decision, &local.output)))
+                decision.map(|decision| self.named(py, decision, &local.output)).transpose()
             })
         })
     }
@@ -162,7 +162,7 @@ impl Router {
     ) -> PyResult<String> {
         with_request([method, target, host], headers, peer, |request| {
             locally(py, |local| {
-                let (now, entropy) = (moment(py, now), local.entropy(entropy));
+                let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let (listener, output) = (ListenerId::from_u32(listener), &mut local.output);
                 let why = self.router.explain(listener, request, now, entropy, output);
                 Ok(why.to_json(&self.router, output))
@@ -221,7 +221,7 @@ impl Router {
     ) -> PyResult<()> {
         let outcome = Outcome::from_name(outcome, status)
             .ok_or_else(|| argument(py, Code::E_ARGUMENT, format!("there is no outcome `{outcome}`")))?;
-        self.router.report(&decision.get().decision, outcome, moment(py, now));
+        self.router.report(&decision.get().decision, outcome, rough(py, now));
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Router {
         with_request([None; 3], Some(headers), None, |request| {
             locally(py, |local| {
                 let sets = |name: &str| cookies.iter().any(|c| c == name);
-                let (now, entropy) = (moment(py, now), local.entropy(entropy));
+                let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let (decision, output) = (decision.get().decision, &mut local.output);
                 self.router.app_cookie(&decision, request, sets, now, entropy, output);
                 Ok(output.set_cookies().map(str::to_owned).collect())
@@ -362,12 +362,12 @@ impl Router {
 impl Router {
     /// A decision with the names of its target.
     #[inline]
-    fn named(&self, py: Python<'_>, decision: podway::Decision, output: &Output) -> Decision {
+    fn named(&self, py: Python<'_>, decision: podway::Decision, output: &Output) -> PyResult<Decision> {
         let names = match &decision.verdict {
-            Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)),
+            Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)?),
             _ => None,
         };
-        Decision::new(decision, names, output)
+        Ok(Decision::new(decision, names, output))
     }
 }
 
@@ -402,24 +402,28 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// What a decision's arguments cost by themselves.
+/// What a decision's crossing costs by itself, for benches/calls.py.
 #[cfg(feature = "bench")]
 #[pyclass(frozen, module = "podway._podway")]
-pub(crate) struct Nothing;
+pub(crate) struct Nothing {
+    /// Empty.
+    output: Output,
+}
 
 #[cfg(feature = "bench")]
 #[pymethods]
 impl Nothing {
     #[new]
     fn new() -> Self {
-        Nothing
+        Nothing { output: Output::new() }
     }
 
+    /// The least that can be called with these arguments: text as `&str`, and nothing given back.
     #[pyo3(signature = (
         listener, method=None, target=None, host=None, headers=None, peer=None, *, now=None, entropy=None
     ))]
     #[allow(clippy::too_many_arguments)] // as `Router::decide`
-    fn decide(
+    fn call(
         &self,
         listener: u32,
         method: Option<&str>,
@@ -431,5 +435,30 @@ impl Nothing {
         entropy: Option<u64>,
     ) {
         std::hint::black_box((listener, method, target, host, headers, peer, now, entropy));
+    }
+
+    /// `Router::decide` without the decision: its arguments become the same request, and one and the same
+    /// answer is given back as a new object.
+    #[pyo3(signature = (
+        listener, method=None, target=None, host=None, headers=None, peer=None, *, now=None, entropy=None
+    ))]
+    #[allow(clippy::too_many_arguments)] // as `Router::decide`
+    fn decide(
+        &self,
+        listener: u32,
+        method: Option<&Bound<'_, PyAny>>,
+        target: Option<&Bound<'_, PyAny>>,
+        host: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        peer: Option<&Bound<'_, PyAny>>,
+        now: Option<Moment>,
+        entropy: Option<u64>,
+    ) -> PyResult<Decision> {
+        with_request([method, target, host], headers, peer, |request| {
+            std::hint::black_box((listener, request, now, entropy));
+            let verdict = Verdict::Redirect { status: 301 };
+            let decision = podway::Decision { priority: None, authenticate: None, verdict };
+            Ok(Decision::new(decision, None, &self.output))
+        })
     }
 }
