@@ -756,13 +756,6 @@ podway_status podway_model_validate(const struct podway_model *model,
 void podway_model_free(struct podway_model *model);
 
 /*
- Reads `192.0.2.1:80` or `[2001:db8::1]:80`.
-
- May be called from any thread.
- */
-podway_status podway_address_parse(struct podway_str text, struct podway_address *address);
-
-/*
  The word for a PODWAY_TYPE_* constant, as actions spell it; empty for another number. Never freed.
 
  May be called from any thread.
@@ -790,6 +783,13 @@ struct podway_str podway_stickiness_name(int32_t number);
  May be called from any thread.
  */
 struct podway_str podway_authenticate_name(int32_t number);
+
+/*
+ Reads `192.0.2.1:80` or `[2001:db8::1]:80`.
+
+ May be called from any thread.
+ */
+podway_status podway_address_parse(struct podway_str text, struct podway_address *address);
 
 /*
  Makes an output. NULL if the library failed.

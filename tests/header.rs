@@ -34,7 +34,10 @@ fn generate(root: &Path) -> String {
     }
     config.after_includes = Some(defines);
     // In the order a reader wants them.
-    let files = ["status", "view", "error", "model", "decision", "router", "poll", "tell", "operate"];
+    let files = [
+        "status", "view", "error", "model", "numbers", "decision", "output", "router", "poll", "tell",
+        "operate",
+    ];
     let builder = files.iter().fold(cbindgen::Builder::new().with_config(config), |builder, file| {
         builder.with_src(root.join(format!("core/src/capi/{file}.rs")))
     });

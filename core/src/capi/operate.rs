@@ -1,9 +1,9 @@
 //! What somebody asks who operates a load balancer: why a request goes where it goes, why a client did not
 //! stay where it was, and to stay away from a zone.
 
-use super::decision::podway_output;
 use super::error::podway_error;
 use super::guard::explained;
+use super::output::podway_output;
 use super::router::{alive, json, podway_now, podway_router, told};
 use super::status::podway_status;
 use super::view::{View, array, podway_request, podway_str, podway_text};

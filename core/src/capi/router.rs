@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use super::decision::{
-    PODWAY_TYPE_ERROR, PODWAY_TYPE_FIXED_RESPONSE, PODWAY_TYPE_FORWARD, PODWAY_TYPE_REDIRECT, outcome,
-    podway_decision, podway_output,
-};
+use super::decision::podway_decision;
 use super::error::podway_error;
 use super::guard::{Failure, explained, guard, quiet};
 use super::model::{podway_model, writable};
+use super::numbers::{
+    PODWAY_TYPE_ERROR, PODWAY_TYPE_FIXED_RESPONSE, PODWAY_TYPE_FORWARD, PODWAY_TYPE_REDIRECT, outcome,
+};
+use super::output::podway_output;
 use super::status::podway_status;
 use super::view::{View, array, check_size, copied, podway_request, podway_str, podway_text, sized};
 use crate::KeyRing;

@@ -1,8 +1,9 @@
 //! What a router tells of itself: listeners, groups, zones, targets, and what changed.
 
-use super::decision::{podway_address, podway_decision, podway_output};
+use super::decision::{podway_address, podway_decision};
 use super::guard::{guard, quiet};
 use super::model::writable;
+use super::output::podway_output;
 use super::router::{alive, json, podway_now, podway_router, told};
 use super::status::podway_status;
 use super::view::{copied, podway_str, podway_text};
