@@ -3,12 +3,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use podway::forwarder::{ClientAuth, SecurityPolicy, TlsConfig, TlsOptions};
-use rustls::{AlertDescription, ProtocolVersion};
+use rustls::crypto::cipher::{
+    InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
+};
+use rustls::{
+    AlertDescription, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite,
+};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -152,6 +158,128 @@ async fn what_is_wrong_is_told_in_an_alert() {
     send(&mut stream, GET).await;
     let refused = stream.read(&mut [0; 16]).await.unwrap_err();
     assert_eq!(alert(&refused), Some(AlertDescription::BadRecordMac), "{refused}");
+}
+
+/// A client that writes records as no TLS library would, with the keys of one that shook hands.
+struct Forger {
+    stream: TcpStream,
+    write: (Box<dyn MessageEncrypter>, u64),
+    read: (Box<dyn MessageDecrypter>, u64),
+}
+
+impl Forger {
+    async fn connect(lb: &Balancer, authority: &Authority) -> Self {
+        let mut config = client_config(authority, None, &[]);
+        config.enable_secret_extraction = true;
+        let mut stream = connect(lb, config, 65_536).await.unwrap();
+        // Once there and back: nothing is on its way then.
+        assert!(post(&mut stream, "good").await.ends_with("good"));
+        let (bent, connection) = stream.into_inner();
+        let Some(SupportedCipherSuite::Tls13(suite)) = connection.negotiated_cipher_suite() else {
+            panic!("not TLS 1.3")
+        };
+        let parts = |secrets| match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+            _ => panic!("another cipher"),
+        };
+        let secrets = connection.dangerous_extract_secrets().unwrap();
+        let ((tx, write), (rx, read)) = (secrets.tx, secrets.rx);
+        let (key, iv) = parts(read);
+        let read = (suite.aead_alg.decrypter(key, iv), rx);
+        let (key, iv) = parts(write);
+        let mut forger = Forger { stream: bent.stream, write: (suite.aead_alg.encrypter(key, iv), 0), read };
+        // The cipher insists on numbers that begin at 0.
+        while forger.write.1 < tx {
+            forger.seal(ContentType::ApplicationData, b"");
+        }
+        forger
+    }
+
+    fn seal(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
+        let (encrypter, number) = &mut self.write;
+        let (version, payload) = (ProtocolVersion::TLSv1_2, OutboundChunks::Single(payload));
+        let sealed = encrypter.encrypt(OutboundPlainMessage { typ, version, payload }, *number).unwrap();
+        *number += 1;
+        sealed.encode()
+    }
+
+    /// Sends records, all at once.
+    async fn send(&mut self, records: &[(ContentType, &[u8])]) {
+        let wire = records.iter().flat_map(|(typ, payload)| self.seal(*typ, payload)).collect::<Vec<u8>>();
+        self.stream.write_all(&wire).await.unwrap();
+    }
+
+    /// Reads to the end; what kinds of records there were, and of the last one the content.
+    async fn read(&mut self) -> (Vec<ContentType>, Vec<u8>) {
+        let (mut kinds, mut last) = (Vec::new(), Vec::new());
+        let mut head = [0; 5];
+        while self.stream.read_exact(&mut head).await.is_ok() {
+            let mut sealed = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+            self.stream.read_exact(&mut sealed).await.unwrap();
+            let (decrypter, number) = &mut self.read;
+            let (typ, version) = (ContentType::ApplicationData, ProtocolVersion::TLSv1_2);
+            let opened =
+                decrypter.decrypt(InboundOpaqueMessage::new(typ, version, &mut sealed), *number).unwrap();
+            *number += 1;
+            kinds.push(opened.typ);
+            last = opened.payload.to_vec();
+        }
+        (kinds, last)
+    }
+}
+
+/// Panics within rustls so far: it is asked nothing that it cannot answer.
+fn panics_of_rustls() -> usize {
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let within = panic.location().is_some_and(|at| at.file().contains("rustls-"));
+            SEEN.fetch_add(usize::from(within), Ordering::Relaxed);
+            before(panic);
+        }));
+    });
+    SEEN.load(Ordering::Relaxed)
+}
+
+/// What no TLS library sends ends the connection; the request that it met has a line of its own.
+#[tokio::test]
+async fn forged_records_end_the_connection_and_nothing_else() {
+    use rustls::ContentType::{Alert, ApplicationData, Handshake};
+    assert_eq!(panics_of_rustls(), 0);
+    let authority = Authority::new();
+    let lb = start(&authority, https(echo().await), &TlsOptions::default()).await;
+    let request: &[u8] = b"POST /begun HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 10\r\n\r\nabc";
+    // The beginning of a handshake message with data after it, for which rustls has no alert; and two messages in
+    // one record, of which the first is none that a client may send.
+    let (begins, two): (&[u8], &[u8]) = (&[24], &[20, 0, 0, 0, 24, 0, 0, 1, 0]);
+    let forged: [(&[_], _); 2] = [
+        (&[(Handshake, begins), (ApplicationData, b"x")], None),
+        (&[(Handshake, two)], Some(AlertDescription::UnexpectedMessage)),
+    ];
+    for (records, alert) in forged {
+        for in_a_request in [false, true] {
+            let mut forger = Forger::connect(&lb, &authority).await;
+            if in_a_request {
+                forger.send(&[(ApplicationData, request)]).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            forger.send(records).await;
+            let (kinds, last) = forger.read().await;
+            let told = alert.map(|alert| (vec![Alert], vec![2, alert.into()]));
+            assert_eq!((kinds, last), told.unwrap_or_default(), "{records:?}, in a request: {in_a_request}");
+        }
+    }
+    // Four that were good, and two that had begun.
+    for request in 1..=6 {
+        lb.logged(request).await;
+    }
+    assert_eq!(panics_of_rustls(), 0);
+    let mut stream = connect(&lb, client_config(&authority, None, &[]), 65_536).await.unwrap();
+    assert!(post(&mut stream, "still there").await.ends_with("still there"));
 }
 
 #[tokio::test]

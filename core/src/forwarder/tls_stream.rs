@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
-};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus, WriteTraffic};
 use rustls::{CommonState, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -21,14 +19,19 @@ use super::http1::Buffer;
 
 /// As much as one read takes.
 const READ: usize = 64 * 1024;
-/// A record, with room for what is around its 16 KiB.
-const RECORD: usize = 18 * 1024;
+/// What a record carries at most.
+const PAYLOAD: usize = 16 * 1024;
+/// A record, with room for what is around that.
+const RECORD: usize = PAYLOAD + 2 * 1024;
 /// As much is encrypted at a time.
 const WRITE: usize = 64 * 1024;
 /// For what records add to that, and for messages of TLS itself.
 const AROUND: usize = 1024;
-/// What is kept of records and handshake messages that have not come whole; neither is ever longer.
-const MAX_INCOMPLETE: usize = 128 * 1024;
+/// What is kept of a handshake that has not come whole: a message of TLS's 64 KiB, in records of a sensible
+/// length.
+const MAX_HANDSHAKE: usize = 64 * 1024 + 2 * RECORD;
+/// What is kept afterwards: a record.
+const MAX_INCOMPLETE: usize = RECORD + 5;
 
 thread_local! {
     // One a thread, so that a connection needs none. Never held across an await.
@@ -48,6 +51,8 @@ struct Inner<S> {
     incoming: Vec<u8>,
     /// Our side has ended.
     closed: bool,
+    /// The client takes less than it is sent.
+    slow: bool,
 }
 
 /// What rustls knows, and what it wants to go out and in.
@@ -59,6 +64,8 @@ struct Session {
     plain: Buffer,
     /// The client has ended its side properly.
     ended: bool,
+    /// Something was wrong. rustls is asked no more: it remembers places in bytes that are gone.
+    failed: bool,
 }
 
 impl<S> fmt::Debug for TlsStream<S> {
@@ -79,8 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     pub(crate) async fn accept(io: S, config: Arc<ServerConfig>) -> io::Result<Self> {
         let connection = UnbufferedServerConnection::new(config).map_err(failed)?;
         let (outgoing, plain) = (Buffer::default(), Buffer::default());
-        let session = Session { connection, outgoing, plain, ended: false };
-        let mut inner = Box::new(Inner { io, session, incoming: Vec::new(), closed: false });
+        let session = Session { connection, outgoing, plain, ended: false, failed: false };
+        let mut inner = Box::new(Inner { io, session, incoming: Vec::new(), closed: false, slow: false });
         poll_fn(|cx| inner.poll_handshake(cx)).await?;
         Ok(TlsStream(inner))
     }
@@ -104,8 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     /// Reads once, and decrypts what has come whole: into `into`, and beside it what that has no room for.
     fn poll_records(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Inner { io, session, incoming, .. } = self;
+        if session.failed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let gone_through = RECEIVED.with_borrow_mut(|received| {
-            // A small reader is not read ahead of by more than a record or two.
+            // A small reader is not read ahead of by more than a record.
             let room = received.len().min(into.remaining() + RECORD);
             let mut read = ReadBuf::new(received.get_mut(..room).unwrap_or_default());
             ready!(Pin::new(io).poll_read(cx, &mut read))?;
@@ -127,13 +137,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         if gone_through.is_pending() {
             return Poll::Pending;
         }
-        if self.incoming.is_empty() {
+        // After its goodbye and after an error, nothing that a client sends is looked at.
+        if self.incoming.is_empty() || self.session.ended || self.session.failed {
             self.incoming = Vec::new();
+        } else if self.incoming.capacity() > 2 * RECORD {
+            self.incoming.shrink_to(RECORD);
         }
-        // An alert says why it ends, a key update is answered: as much as goes at once, the rest with the next
-        // write.
+        // What TLS has to say, an alert above all: as much as goes at once, the rest with what is sent next.
         let _ = self.poll_drain(cx);
-        if self.incoming.len() > MAX_INCOMPLETE {
+        let most = if self.session.connection.is_handshaking() { MAX_HANDSHAKE } else { MAX_INCOMPLETE };
+        if self.incoming.len() > most {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         gone_through
@@ -152,9 +165,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     /// Encrypts and sends; what does not go at once is kept, and nothing more is taken until it has gone.
     fn poll_seal(&mut self, cx: &mut Context<'_>, plain: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain(cx))?;
+        if self.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         SEALED.with_borrow_mut(|sealed| {
             let mut made = Err(io::ErrorKind::BrokenPipe.into());
-            self.may_send(|traffic| made = seal(traffic, plain, sealed))?;
+            // Record by record for who is slow, so that whoever waits sees something move.
+            let most = if self.slow { PAYLOAD } else { WRITE };
+            self.may_send(|traffic| made = seal(traffic, plain, most, sealed))?;
             let (taken, length) = made?;
             let mut rest = sealed.get(..length).unwrap_or_default();
             // What TLS itself has to say was made before.
@@ -167,7 +185,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                     Poll::Pending => break,
                 }
             }
-            if !rest.is_empty() {
+            self.slow = !rest.is_empty();
+            if self.slow {
                 self.session.outgoing.push(rest);
             }
             Poll::Ready(Ok(taken))
@@ -186,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         if !std::mem::replace(&mut self.closed, true) {
             let mut goodbye = [0; AROUND];
             let mut length = 0;
-            // A connection that has failed has no goodbye to say; it ends all the same.
+            // A connection that has failed has said so; it ends all the same.
             let _ = self.may_send(|mut traffic| {
                 length = traffic.queue_close_notify(&mut goodbye).unwrap_or_default()
             });
@@ -203,8 +222,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
 impl Session {
     /// Goes through the records in `data`, which is everything that has come and is not used yet; how much of
     /// it is used now. The rest has to come again with what follows it. `then` is called when nothing is left
-    /// to be read and data may be sent.
+    /// to be read and data may be sent. An error is the last there is.
     fn turn(
+        &mut self,
+        data: &mut [u8],
+        into: &mut ReadBuf<'_>,
+        then: impl FnOnce(Traffic<'_>),
+    ) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let used = self.process(data, into, then);
+        self.failed = used.is_err();
+        used
+    }
+
+    fn process(
         &mut self,
         data: &mut [u8],
         into: &mut ReadBuf<'_>,
@@ -283,18 +316,24 @@ fn encode(mut message: EncodeTlsData<'_, ServerConnectionData>, outgoing: &mut B
     encoded.map(|_| ()).map_err(io::Error::other)
 }
 
-/// Encrypts what there is room for: how much was taken of `plain`, and how much it has become in `sealed`.
-fn seal(mut traffic: Traffic<'_>, plain: &[IoSlice<'_>], sealed: &mut [u8]) -> io::Result<(usize, usize)> {
+/// Encrypts `most` bytes or what there is room for: how much was taken of `plain`, and how much it has become in
+/// `sealed`.
+fn seal(
+    mut traffic: Traffic<'_>,
+    plain: &[IoSlice<'_>],
+    most: usize,
+    sealed: &mut [u8],
+) -> io::Result<(usize, usize)> {
     let (mut taken, mut length) = (0, 0);
     for slice in plain {
-        let now = slice.get(..slice.len().min(WRITE - taken)).unwrap_or_default();
+        let now = slice.get(..slice.len().min(most - taken)).unwrap_or_default();
         if now.is_empty() {
             continue;
         }
         match traffic.encrypt(now, sealed.get_mut(length..).unwrap_or_default()) {
             Ok(n) => length += n,
             // What is taken already goes first.
-            Err(EncryptError::InsufficientSize(_)) if taken > 0 => break,
+            Err(_) if taken > 0 => break,
             Err(error) => return Err(io::Error::other(error)),
         }
         taken += now.len();

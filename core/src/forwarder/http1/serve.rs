@@ -419,7 +419,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Session { conn, timer, .. } = session;
-    if conn.stream.shutdown().await.is_err() {
+    // Over TLS a goodbye has to be written, to who may read no more.
+    if !matches!(tokio::time::timeout(LINGER, conn.stream.shutdown()).await, Ok(Ok(()))) {
         return;
     }
     let deadline = Instant::now() + LINGER;
