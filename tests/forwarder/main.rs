@@ -6,6 +6,7 @@ mod desync;
 mod errors;
 mod errors_late;
 mod faults;
+mod http2_silent;
 mod logs;
 mod rolling;
 mod storms;

@@ -75,7 +75,7 @@ pub(crate) fn server_name(name: &str) -> ServerName<'static> {
     ServerName::try_from(name.to_owned()).unwrap()
 }
 
-async fn connect(
+pub(crate) async fn connect(
     lb: &Balancer,
     authority: &Authority,
     name: &str,

@@ -1,17 +1,13 @@
 //! A port: accepts connections on every worker, does TLS, serves HTTP/1 and (over TLS) HTTP/2, and goes
 //! away in order: stop accepting, let requests finish, cut what is left.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -24,17 +20,11 @@ use super::proxy::Client;
 use super::settings::ListenerSettings;
 use super::tls::{TlsConfig, TlsFacts};
 use super::tls_stream::TlsStream;
-use super::{Shared, StartError, Worker, clock, http1};
+use super::{Shared, StartError, Worker, clock, http1, http2};
 use crate::decision::ListenerId;
 
 /// A client that connects has this long for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// HTTP/2 streams at a time on one connection (spec: dataplane §6.7).
-const MAX_STREAMS: u32 = 128;
-/// Requests on one HTTP/2 connection (spec: dataplane §6.7).
-const MAX_REQUESTS: u64 = 10_000;
-/// The longest request head that is read.
-const MAX_HEAD: u32 = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -341,7 +331,7 @@ fn connection(
         let http2 = stream.agreed().alpn_protocol() == Some(b"h2");
         client.tls = Some(facts);
         if http2 {
-            Box::pin(serve_http2(stream, client, &settings, phases)).await;
+            Box::pin(http2::serve(stream, client, &settings, drained(phases))).await;
         } else {
             drop(settings);
             Box::pin(http1::serve(stream, client, drained(phases))).await;
@@ -419,66 +409,4 @@ async fn plain_on_https(mut stream: TcpStream, settings: &ListenerSettings) -> i
         io::Result::Ok(())
     };
     tokio::time::timeout(Duration::from_secs(2), rest).await.unwrap_or(Ok(()))
-}
-
-/// What an HTTP/2 connection has been doing.
-#[derive(Debug, Default)]
-struct Activity {
-    requests: AtomicU64,
-    open: AtomicUsize,
-    last_ms: AtomicU64,
-}
-
-async fn serve_http2<S>(
-    stream: S,
-    client: Client,
-    settings: &ListenerSettings,
-    phases: watch::Receiver<Phase>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let clock = client.shared.clock;
-    let activity = Arc::new(Activity { last_ms: clock.now().mono_ms.into(), ..Activity::default() });
-    let full = Arc::new(tokio::sync::Notify::new());
-    let service = {
-        let (activity, full) = (activity.clone(), full.clone());
-        service_fn(move |request| {
-            let (client, activity) = (client.clone(), activity.clone());
-            activity.open.fetch_add(1, Ordering::Relaxed);
-            if activity.requests.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REQUESTS {
-                full.notify_one();
-            }
-            async move {
-                let response = client.handle(request).await;
-                activity.open.fetch_sub(1, Ordering::Relaxed);
-                activity.last_ms.store(clock.now().mono_ms, Ordering::Relaxed);
-                Ok::<_, Infallible>(response)
-            }
-        })
-    };
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut draining = std::pin::pin!(drained(phases));
-    let opened = Instant::now();
-    let idle = settings.idle;
-    let mut leaving = false;
-    loop {
-        tokio::select! {
-            // An error here is the client's: it left, or did not speak HTTP/2.
-            _ = connection.as_mut() => return,
-            _ = draining.as_mut(), if !leaving => leaving = true,
-            () = full.notified(), if !leaving => leaving = true,
-            () = tokio::time::sleep(idle.min(Duration::from_secs(60))) => {
-                let last = Duration::from_millis(activity.last_ms.load(Ordering::Relaxed));
-                let silent = Duration::from_millis(clock.now().mono_ms).saturating_sub(last);
-                let quiet = activity.open.load(Ordering::Relaxed) == 0 && silent >= idle;
-                if !(quiet || opened.elapsed() >= settings.client_keep_alive) || leaving {
-                    continue;
-                }
-                leaving = true;
-            }
-        }
-        connection.as_mut().graceful_shutdown();
-    }
 }

@@ -11,6 +11,7 @@ mod error_page;
 pub(crate) mod headers;
 mod hooks;
 mod http1;
+mod http2;
 mod http2_pool;
 mod listener;
 pub(crate) mod metrics;
