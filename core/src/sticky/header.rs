@@ -201,6 +201,13 @@ pub(crate) enum SameSite {
 /// More bytes than any sealed cookie's `Set-Cookie` has.
 const LONGEST: usize = 192;
 
+const EXPIRES: &[u8; 10] = b"; Expires=";
+
+// What ends a `Set-Cookie`, by how it is marked.
+const UNMARKED: &[u8; 8] = b"; Path=/";
+const NONE: &[u8; 23] = b"; Path=/; SameSite=None";
+const NONE_SECURE: &[u8; 31] = b"; Path=/; SameSite=None; Secure";
+
 /// Writes both `Set-Cookie` values of a sealed cookie: the plain one first, which is not marked at all. What
 /// is written is of fixed lengths, so that it is a few moves of words.
 #[inline]
@@ -237,12 +244,12 @@ fn write_sealed<const NAME: usize>(
     texts.push_within::<LONGEST>(|room| {
         put(room, name)?;
         put(room, value)?;
-        put(room, b"; Expires=")?;
+        put(room, EXPIRES)?;
         put(room, expires)?;
         match same_site {
-            SameSite::Absent => put(room, b"; Path=/"),
-            SameSite::None => put(room, b"; Path=/; SameSite=None"),
-            SameSite::NoneSecure => put(room, b"; Path=/; SameSite=None; Secure"),
+            SameSite::Absent => put(room, UNMARKED),
+            SameSite::None => put(room, NONE),
+            SameSite::NoneSecure => put(room, NONE_SECURE),
         }
     })?;
     texts.end(text);
@@ -273,12 +280,12 @@ pub(crate) fn finish(
     expires: &[u8; DATE],
     same_site: SameSite,
 ) -> Result<(), Full> {
-    texts.push(b"; Expires=")?;
+    texts.push(EXPIRES)?;
     texts.push(expires)?;
     texts.push(match same_site {
-        SameSite::Absent => b"; Path=/",
-        SameSite::None => b"; Path=/; SameSite=None",
-        SameSite::NoneSecure => b"; Path=/; SameSite=None; Secure",
+        SameSite::Absent => UNMARKED,
+        SameSite::None => NONE,
+        SameSite::NoneSecure => NONE_SECURE,
     })?;
     texts.end(text);
     Ok(())

@@ -293,7 +293,7 @@ mod tests {
         Ticket { kind: Kind::Target, name: u64::MAX - 7, group: 0xf_fff0, deadline_s: 1_300 };
 
     fn open(ring: &KeyRing, value: &[u8; VALUE], kind: Kind, unix_s: u64) -> Opened {
-        Sealed::from_text(value).map_or(Err(Unsticky::Invalid), |sealed| ring.open(&sealed, kind, at(unix_s)))
+        ring.read_text(value)?.good(kind, at(unix_s))
     }
 
     fn at(unix_s: u64) -> Now {
