@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Value,
     pub(crate) default_actions: Value,
     pub(crate) protocol: &'static str,
+    /// The listener's port; what is bound is another one.
+    pub(crate) port: u16,
     pub(crate) mutual: Option<Value>,
 }
 
@@ -44,6 +46,7 @@ impl Setup {
             rules: json!([]),
             default_actions: json!([{"Type": "forward", "TargetGroupArn": "arn:targetgroup/g/1"}]),
             protocol: "HTTP",
+            port: 80,
             mutual: None,
         }
     }
@@ -75,8 +78,7 @@ impl Setup {
         for (key, value) in self.group.as_object().into_iter().flatten() {
             group[key] = value.clone();
         }
-        let port = if self.protocol == "HTTPS" { 443 } else { 80 };
-        let mut listener = json!({"Port": port, "Protocol": self.protocol,
+        let mut listener = json!({"Port": self.port, "Protocol": self.protocol,
             "DefaultActions": self.default_actions, "Rules": self.rules,
             "Attributes": pairs(&self.listener_attributes)});
         if let Some(mutual) = &self.mutual {

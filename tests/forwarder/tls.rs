@@ -96,7 +96,7 @@ async fn get(stream: &mut TlsStream<TcpStream>) -> String {
 }
 
 pub(crate) fn https(target: std::net::SocketAddr) -> Setup {
-    Setup { protocol: "HTTPS", ..Setup::new(&[target]) }
+    Setup { protocol: "HTTPS", port: 443, ..Setup::new(&[target]) }
 }
 
 #[tokio::test]

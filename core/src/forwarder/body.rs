@@ -72,27 +72,31 @@ pub(crate) struct TargetBody {
     finish: Finish,
 }
 
-/// Ends the record of a request when its answer has ended, however that was.
+/// Ends the record of a request when its answer has ended, however that was; also if the client has reset it
+/// before there was one.
 pub(crate) struct Finish {
     client: Client,
-    record: Record,
+    pub(crate) record: Record,
     listener: Arc<ListenerSettings>,
-    group: Option<GroupSettings>,
+    pub(crate) group: Option<GroupSettings>,
+    /// Of the request's body, once that is on its way.
+    pub(crate) upload: Option<Arc<Progress>>,
 }
 
 impl Finish {
-    pub(crate) fn new(
-        client: Client,
-        record: Record,
-        listener: Arc<ListenerSettings>,
-        group: Option<GroupSettings>,
-    ) -> Self {
-        Finish { client, record, listener, group }
+    pub(crate) fn new(client: Client, record: Record, listener: Arc<ListenerSettings>) -> Self {
+        Finish { client, record, listener, group: None, upload: None }
     }
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
+        self.record.received += self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        if self.record.status == 0 {
+            // Nobody was answered, for nobody waits any more (spec: dataplane §7.1).
+            let half = self.upload.as_ref().is_some_and(|upload| !upload.is_complete());
+            self.record.status = if half { 400 } else { 460 };
+        }
         self.client.finished(&self.record, &self.listener, self.group.as_ref());
     }
 }
@@ -141,6 +145,8 @@ pub(crate) struct Progress {
     last_ms: AtomicU64,
     complete: AtomicBool,
     broken: AtomicBool,
+    /// Whether the target wants more of it than the client has sent.
+    wanted: AtomicBool,
     bytes: AtomicU64,
 }
 
@@ -151,6 +157,7 @@ impl Progress {
             last_ms: AtomicU64::new(clock.now().mono_ms),
             complete: AtomicBool::new(complete),
             broken: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
         })
     }
@@ -167,6 +174,11 @@ impl Progress {
     /// Whether the client broke off in the middle of its request.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the client that is waited for, and not the target.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && !self.is_complete()
     }
 
     /// How much of the body has come.
@@ -207,7 +219,9 @@ impl HttpBody for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        self.progress.wanted.store(frame.is_pending(), Ordering::Relaxed);
+        let frame = ready!(frame);
         self.progress.touch();
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;

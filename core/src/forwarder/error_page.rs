@@ -138,7 +138,10 @@ impl Answer {
             out.extend_from_slice(value);
             out.extend_from_slice(b"\r\n");
         };
-        line("HTTP/1.1 ", title(self.status).as_bytes());
+        // The space stands before words that are not there too (RFC 9112 §4).
+        let words = title(self.status);
+        let space = if words.contains(' ') { "" } else { " " };
+        line("HTTP/1.1 ", format!("{words}{space}").as_bytes());
         if settings.server_header {
             line("Server: ", b"awselb/2.0");
         }

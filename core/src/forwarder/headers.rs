@@ -107,14 +107,16 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Names outside `[-A-Za-z0-9]+`, underscores above all.
 fn drop_invalid(headers: &mut HeaderMap) {
-    let invalid: Vec<HeaderName> = headers
-        .keys()
-        .filter(|n| !n.as_str().bytes().all(|b| b == b'-' || b.is_ascii_alphanumeric()))
-        .cloned()
-        .collect();
+    let invalid: Vec<HeaderName> =
+        headers.keys().filter(|n| !is_valid_name(n.as_str().as_bytes())).cloned().collect();
     for name in invalid {
         headers.remove(name);
     }
+}
+
+/// Whether `routing.http.drop_invalid_header_fields.enabled` lets a field of this name be.
+pub(crate) fn is_valid_name(name: &[u8]) -> bool {
+    name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
 }
 
 /// HTTP/2 may send one Cookie field per cookie, HTTP/1 must not.
@@ -136,15 +138,13 @@ pub(crate) fn write_host(
     arrival: &Arrival<'_>,
 ) -> Result<(), Refused> {
     let settings = arrival.settings;
-    if let Some(host) = arrival.rewritten_host {
-        if host.bytes().any(|b| matches!(b, 0..=b' ' | 0x7f)) {
-            return Err(Refused(500));
-        }
-        out.extend_from_slice(host.as_bytes());
-        return Ok(());
-    }
     let authority = arrival.authority.map(str::as_bytes);
-    let chosen = if settings.preserve_host { sent.or(authority) } else { authority.or(sent) };
+    let chosen = match arrival.rewritten_host.map(str::as_bytes) {
+        // What a transform has made is treated as if the client had sent it.
+        Some(rewritten) => Some(rewritten),
+        None if settings.preserve_host => sent.or(authority),
+        None => authority.or(sent),
+    };
     let Some(host) = chosen.filter(|h| !h.is_empty()) else {
         if chosen.is_some() || arrival.version == Version::HTTP_11 {
             return Err(Refused(400));

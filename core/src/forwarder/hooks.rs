@@ -88,6 +88,19 @@ pub(crate) struct Hooks {
     pub(crate) authenticate: Option<Hook>,
 }
 
+/// Whether an authentication tells the target who the client is.
+pub(crate) fn identifies(authenticate: Authenticate) -> bool {
+    matches!(authenticate, Authenticate::Oidc | Authenticate::Cognito)
+}
+
+/// Whether a field says who the client is; where somebody [identifies] clients, they may not say so themselves.
+///
+/// [identifies]: identifies
+pub(crate) fn is_identity(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-amzn-oidc-";
+    name.get(..PREFIX.len()).is_some_and(|n| n.eq_ignore_ascii_case(PREFIX))
+}
+
 /// Asks the firewall and then who authenticates (spec: dataplane §1.1 rows 6 and 7): the fields that the
 /// target gets, or what the client gets instead.
 pub(crate) async fn ask(
@@ -108,8 +121,7 @@ pub(crate) async fn ask(
             answer => {
                 record.actions.waf = !matches!(answer, HookAnswer::Failed { .. });
                 record.actions.waf_failed = !record.actions.waf;
-                record.actions.last = "";
-                record.target = None;
+                record.not_dispatched();
                 return Err(Box::new(refused(answer, record)));
             }
         }
@@ -119,26 +131,34 @@ pub(crate) async fn ask(
     let Some(hook) = &hooks.authenticate else {
         // Nobody is there to ask: better nobody gets in than everybody.
         count.auth_error.inc();
-        record.actions.last = "";
-        record.target = None;
+        record.not_dispatched();
         record.error_reason = Some("AuthUnhandledException".to_owned());
         let status = if action == Authenticate::Jwt { 401 } else { 500 };
         return Err(Box::new(Answer::error(status)));
     };
+    if identifies(action) && !request.headers.contains_key(http::header::HOST) {
+        // Nobody knows where the identity provider should send the client back to.
+        count.auth_failure.inc();
+        record.not_dispatched();
+        record.error_reason = Some("AuthMissingHostHeader".to_owned());
+        return Err(Box::new(Answer::error(401)));
+    }
     match hook.call(request).await {
         HookAnswer::Continue(fields) => {
-            count.auth_success.inc();
+            if action != Authenticate::Jwt {
+                count.auth_success.inc();
+            }
             record.actions.authenticate = true;
             added.extend(fields);
             Ok(added)
         }
         answer => {
             match answer {
+                _ if action == Authenticate::Jwt => count.jwt_failure.inc(),
                 HookAnswer::Failed { .. } => count.auth_error.inc(),
                 _ => count.auth_failure.inc(),
             };
-            record.actions.last = "";
-            record.target = None;
+            record.not_dispatched();
             Err(Box::new(refused(answer, record)))
         }
     }

@@ -25,8 +25,9 @@ use super::settings::ListenerSettings;
 const MAX_STREAMS: u32 = 128;
 /// Requests on one connection (spec: dataplane §6.7).
 const MAX_REQUESTS: u64 = 10_000;
-/// The longest request head that is read.
-const MAX_HEAD: u32 = 64 * 1024;
+/// The longest request head that is read. More than the load balancer takes (spec: dataplane §6.7), which it
+/// says with a status of its own; and HTTP/2 counts 32 bytes for each field on top.
+const MAX_HEAD: u32 = 256 * 1024;
 
 /// Serves a connection until the client leaves, or has been idle or here for long enough, or `drained` is ready.
 /// It is asked to leave then; who does not is left.

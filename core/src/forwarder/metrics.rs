@@ -69,6 +69,9 @@ counters! {
         forwarded_invalid = "ForwardedInvalidHeaderRequestCount", "Requests that kept an invalid header";
         auth_success = "ELBAuthSuccess", "Requests that authentication let pass";
         auth_failure = "ELBAuthFailure", "Requests that authentication refused";
+        jwt_failure = "JWTValidationFailureCount", "Requests whose token was not accepted";
+        ipv6_requests = "IPv6RequestCount", "Requests of clients over IPv6 for which a target was chosen";
+        ipv6_bytes = "IPv6ProcessedBytes", "Bytes from and to clients over IPv6";
         auth_error = "ELBAuthError", "Requests whose authentication could not be decided";
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod headers;
 mod hooks;
 mod http1;
 mod http2;
+mod http2_head;
 mod http2_pool;
 mod listener;
 pub(crate) mod metrics;

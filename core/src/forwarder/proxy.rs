@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HOST, SET_COOKIE, TE, USER_AGENT};
+use http::header::{HOST, SET_COOKIE, TE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
@@ -18,7 +18,9 @@ use super::drain::{Entered, InFlight, Open};
 use super::error_page::Answer;
 use super::headers::{self, Arrival};
 use super::hooks::{self, HookRequest};
-use super::record::{Connection, Kind, Record, Texts};
+use super::http1::MAX_RESPONSE_HEAD;
+use super::http2_head::{HeadSize, View, compatible, fields_size, is_grpc, texts};
+use super::record::{Connection, Kind, Record};
 use super::settings::{GroupSettings, ListenerSettings, Settings};
 use super::tls::TlsFacts;
 use super::upstream::ConnectError;
@@ -120,19 +122,25 @@ impl Client {
         let grpc = is_grpc(&parts);
         let kind = if grpc { Kind::Grpc } else { Kind::Http2 };
         let mut record = Record::new(self.peer, kind, tokio::time::Instant::now());
-        record.received = head_size(&parts);
+        let size = HeadSize::of(&parts);
+        record.received = size.all as u64;
         if self.shared.observe.wants_text() {
             record.texts = Some(Box::new(texts(&parts, &listener)));
         }
-        let answer = match self.route(parts, body, &settings, &listener, record, open).await {
-            Ok(response) => return response,
-            Err(answer) => answer,
+        let is_head = parts.method == Method::HEAD;
+        let finish = Finish::new(self.clone(), record, listener.clone());
+        let routed = match size.refused() {
+            Some(status) => Err(Refused::new(Answer::error(status), finish)),
+            None => self.route(parts, body, &settings, &listener, finish, open).await,
         };
-        let Refused { answer, mut record, cookies } = *answer;
-        record.status = answer.status;
-        record.sent = answer.body.len() as u64;
-        let group = record.group.and_then(|id| settings.group(id));
-        self.finished(&record, &listener, group);
+        let Refused { answer, mut finish, cookies } = match routed {
+            Ok(response) => return response,
+            Err(refused) => *refused,
+        };
+        finish.record.status = answer.status;
+        finish.record.sent = if is_head { 0 } else { answer.body.len() as u64 };
+        finish.group = finish.record.group.and_then(|id| settings.group(id)).cloned();
+        drop(finish);
         let mut response = answer.into_response(&listener, grpc);
         append_cookies(&mut response, cookies);
         response
@@ -144,41 +152,46 @@ impl Client {
         body: Incoming,
         settings: &Settings,
         listener: &Arc<ListenerSettings>,
-        mut record: Record,
+        mut finish: Finish,
         open: Entered,
     ) -> Result<Response<Body>, Box<Refused>> {
         if parts.method == Method::CONNECT {
-            return Err(Refused::new(Answer::error(400), record));
+            return Err(Refused::new(Answer::error(400), finish));
         }
-        let decided = self.decide(&parts, &mut record);
+        let decided = self.decide(&parts, listener, &mut finish.record);
         // From here on the guard owes the report of a forward.
         let report = InFlight::new(self.shared.router.clone(), self.shared.clock, decided.decision);
         if let Verdict::Forward(forward) = decided.decision.verdict {
-            record.group = Some(forward.group);
+            finish.record.group = Some(forward.group);
+            finish.group = settings.group(forward.group).cloned();
+        }
+        if let Err(status) = self.inspect(&parts, &decided, listener, &mut finish.record) {
+            finish.record.turned_away(status);
+            return Err(Refused::new(Answer::error(status), finish));
         }
         let mut added = HeaderMap::new();
         if decided.decision.authenticate.is_some() || self.shared.hooks.firewall.is_some() {
             let request = self.for_hook(&parts, &decided);
-            let asked =
-                hooks::ask(&self.shared.hooks, request, decided.decision.authenticate, listener, &mut record);
-            match asked.await {
+            let (hooks, record) = (&self.shared.hooks, &mut finish.record);
+            match hooks::ask(hooks, request, decided.decision.authenticate, listener, record).await {
                 Ok(fields) => added = fields,
-                Err(answer) => return Err(Refused::new(*answer, record)),
+                Err(answer) => return Err(Refused::new(*answer, finish)),
             }
         }
         let Verdict::Forward(forward) = decided.decision.verdict else {
             let answer = decided.answer.unwrap_or_else(|| Answer::error(500));
-            return Err(Box::new(Refused { answer, record, cookies: decided.cookies }));
+            return Err(Box::new(Refused { answer, finish, cookies: decided.cookies }));
         };
         let Some(group) = settings.group(forward.group) else {
-            return Err(Refused::new(Answer::error(503), record));
+            return Err(Refused::new(Answer::error(503), finish));
         };
-        let Some(parts) = self.rewrite(parts, forward, &decided, listener, group, &added, &mut record) else {
-            return Err(Refused::new(Answer::error(464), record));
-        };
-        let parts = match parts {
+        let record = &mut finish.record;
+        let parts = match self.rewrite(parts, forward, &decided, listener, group, &added, record) {
             Ok(parts) => parts,
-            Err(status) => return Err(Refused::new(Answer::error(status), record)),
+            Err(status) => {
+                record.turned_away(status);
+                return Err(Refused::new(Answer::error(status), finish));
+            }
         };
         self.forward(
             Request::from_parts(parts, body),
@@ -186,13 +199,13 @@ impl Client {
             decided,
             listener,
             group,
-            (record, report, open),
+            (finish, report, open),
         )
         .await
     }
 
-    fn decide(&self, parts: &Parts, record: &mut Record) -> Decided {
-        let view = HttpRequest::new(parts, self.peer);
+    fn decide(&self, parts: &Parts, listener: &ListenerSettings, record: &mut Record) -> Decided {
+        let view = View { request: HttpRequest::new(parts, self.peer), drop_invalid: listener.drop_invalid };
         let (now, entropy) = (self.shared.clock.now(), clock::entropy());
         OUTPUT.with_borrow_mut(|output| {
             let decision = self.shared.router.decide(self.listener, &view, now, entropy, output);
@@ -208,14 +221,59 @@ impl Client {
         })
     }
 
+    /// Refuses, before anybody is asked, what no action may answer; and what is logged of a request that no
+    /// target gets.
+    fn inspect(
+        &self,
+        parts: &Parts,
+        decided: &Decided,
+        settings: &ListenerSettings,
+        record: &mut Record,
+    ) -> Result<(), u16> {
+        let arrival = self.arrival(parts, decided, settings);
+        let lines = parts.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        headers::write_forwarded_for(&mut Vec::new(), lines, &arrival).map_err(|refused| refused.0)?;
+        if let Some(texts) = &mut record.texts {
+            let sent = parts.headers.get("x-amzn-trace-id").map(HeaderValue::as_bytes);
+            let mut trace = Vec::new();
+            headers::write_trace_id(&mut trace, sent, &arrival);
+            texts.trace_id = String::from_utf8_lossy(&trace).into_owned();
+        }
+        Ok(())
+    }
+
+    fn arrival<'a>(
+        &self,
+        parts: &'a Parts,
+        decided: &'a Decided,
+        settings: &'a ListenerSettings,
+    ) -> Arrival<'a> {
+        Arrival {
+            settings,
+            peer: self.peer,
+            bound_port: self.bound_port,
+            version: parts.version,
+            authority: parts.uri.authority().map(Authority::as_str),
+            rewritten_host: decided.host.as_deref(),
+            unix_s: self.shared.clock.now().unix_s,
+            entropy: [clock::entropy(), clock::entropy()],
+        }
+    }
+
     fn for_hook(&self, parts: &Parts, decided: &Decided) -> HookRequest {
         let uri = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let mut headers = parts.headers.clone();
+        if let (Some(authority), false) = (parts.uri.authority(), headers.contains_key(HOST))
+            && let Ok(host) = HeaderValue::try_from(authority.as_str())
+        {
+            headers.insert(HOST, host);
+        }
         HookRequest {
             listener: self.listener,
             peer: self.peer,
             method: parts.method.clone(),
             uri: decided.uri.clone().unwrap_or_else(|| uri.to_owned()),
-            headers: parts.headers.clone(),
+            headers,
             action: self.shared.router.authentication(self.listener, &decided.decision),
         }
     }
@@ -227,13 +285,14 @@ impl Client {
         decided: Decided,
         listener: &Arc<ListenerSettings>,
         group: &GroupSettings,
-        (mut record, mut report, open): (Record, InFlight, Entered),
+        (mut finish, mut report, open): (Finish, InFlight, Entered),
     ) -> Result<Response<Body>, Box<Refused>> {
         let http2 = group.version != ProtocolVersion::Http1;
         let (parts, body) = request.into_parts();
         let progress = Progress::new(self.shared.clock, body.is_end_stream());
         let outgoing = Request::from_parts(parts, ClientBody::new(body, progress.clone()));
-        let mut gone = self.shared.departures.of(forward.target);
+        finish.upload = Some(progress.clone());
+        let mut gone = self.shared.departures.of_live(forward.target, &self.shared.router);
         let source = listener.source;
         let sending = async {
             if http2 {
@@ -247,46 +306,45 @@ impl Client {
                 sent.map(|answer| (answer, None)).map_err(BoxError::from)
             }
         };
-        record.dispatched();
+        finish.record.dispatched();
         let answer = tokio::select! {
             answer = sending => answer,
             () = &mut gone => {
                 report.ended(Outcome::Closed);
-                return Err(Refused::new(Answer::error(502), record));
+                return Err(Refused::new(Answer::error(502), finish));
             }
             () = progress.silence(listener.idle) => {
-                let status = if progress.is_complete() {
+                let status = if progress.is_wanted() {
+                    408
+                } else {
                     report.ended(Outcome::TimedOut);
                     504
-                } else {
-                    408
                 };
-                return Err(Refused::new(Answer::error(status), record));
+                return Err(Refused::new(Answer::error(status), finish));
             }
         };
-        record.received += progress.bytes();
         let (answer, stream) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let connect = ConnectError::beneath(error.as_ref());
-                record.connect_failed = connect.is_some_and(|c| !c.is_tls());
-                record.tls_failed = connect.is_some_and(ConnectError::is_tls);
+                finish.record.connect_failed = connect.is_some_and(|c| !c.is_tls());
+                finish.record.tls_failed = connect.is_some_and(ConnectError::is_tls);
                 let (status, outcome) = match connect {
                     Some(connect) => connect.outcome(),
                     None if progress.is_broken() => (400, Outcome::Cancelled),
                     None => (502, Outcome::Closed),
                 };
                 report.ended(outcome);
-                return Err(Refused::new(Answer::error(status), record));
+                return Err(Refused::new(Answer::error(status), finish));
             }
         };
         let status = answer.status().as_u16();
         report.ended(Outcome::Response(status));
-        if status == 101 {
+        if status == 101 || fields_size(answer.headers()) > MAX_RESPONSE_HEAD {
             report.ended(Outcome::Closed);
-            return Err(Refused::new(Answer::error(502), record));
+            return Err(Refused::new(Answer::error(502), finish));
         }
-        record.headed(status);
+        finish.record.headed(status);
         let (mut parts, body) = answer.into_parts();
         parts.version = Version::HTTP_2;
         let mut cookies = decided.cookies;
@@ -295,17 +353,14 @@ impl Client {
             cookies.extend(application_cookie(&self.shared, &parts.headers, asked));
         }
         headers::to_client(&mut parts.headers, listener);
-        record.sent =
-            16 + parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum::<usize>() as u64;
-        let finish = Finish::new(self.clone(), record, listener.clone(), Some(group.clone()));
+        finish.record.sent = 16 + fields_size(&parts.headers) as u64;
         let body = TargetBody::new((body, stream), listener.idle, gone, report, open, finish);
         let mut response = Response::from_parts(parts, Body::Target(Box::new(body)));
         append_cookies(&mut response, cookies);
         Ok(response)
     }
 
-    /// Makes the client's head the target's; the status to answer with if that cannot be, `None` if the
-    /// two do not speak the same protocol.
+    /// Makes the client's head the target's; the status to answer with if that cannot be.
     #[allow(clippy::too_many_arguments)] // the parts of one request, taken apart once
     fn rewrite(
         &self,
@@ -316,63 +371,64 @@ impl Client {
         group: &GroupSettings,
         added: &HeaderMap,
         record: &mut Record,
-    ) -> Option<Result<Parts, u16>> {
+    ) -> Result<Parts, u16> {
         if !compatible(&parts, group) {
-            return None;
+            return Err(464);
         }
-        let rewritten = (|| {
-            let http2 = group.version != ProtocolVersion::Http1;
-            let trailers = http2 && parts.headers.get(TE).is_some_and(|v| v.as_bytes() == b"trailers");
-            let authority = parts.uri.authority().map(|a| a.as_str().to_owned());
-            let arrival = Arrival {
-                settings,
-                peer: self.peer,
-                bound_port: self.bound_port,
-                version: parts.version,
-                authority: authority.as_deref(),
-                rewritten_host: decided.host.as_deref(),
-                unix_s: self.shared.clock.now().unix_s,
-                entropy: [clock::entropy(), clock::entropy()],
-            };
-            headers::to_target(&mut parts.headers, &arrival).map_err(|refused| refused.0)?;
-            if let Some(tls) = &self.tls {
-                for (name, value) in tls.headers(settings) {
-                    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
-                    {
-                        parts.headers.insert(name, value);
-                    }
+        let http2 = group.version != ProtocolVersion::Http1;
+        let trailers = http2 && parts.headers.get(TE).is_some_and(|v| v.as_bytes() == b"trailers");
+        if parts.headers.keys().any(|n| !headers::is_valid_name(n.as_str().as_bytes())) {
+            let count = &settings.metrics.count;
+            let counter =
+                if settings.drop_invalid { &count.dropped_invalid } else { &count.forwarded_invalid };
+            counter.inc();
+        }
+        let mut fields = std::mem::take(&mut parts.headers);
+        headers::to_target(&mut fields, &self.arrival(&parts, decided, settings))
+            .map_err(|refused| refused.0)?;
+        if decided.decision.authenticate.is_some_and(hooks::identifies) {
+            let told: Vec<_> =
+                fields.keys().filter(|n| hooks::is_identity(n.as_str().as_bytes())).cloned().collect();
+            for name in told {
+                fields.remove(name);
+            }
+        }
+        if let Some(tls) = &self.tls {
+            for (name, value) in tls.headers(settings) {
+                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                    fields.insert(name, value);
                 }
             }
-            if let Some(texts) = &mut record.texts {
-                let trace = parts.headers.get("x-amzn-trace-id").and_then(|v| v.to_str().ok());
-                texts.trace_id = trace.unwrap_or_default().to_owned();
-            }
-            if trailers {
-                parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-            }
-            for (name, value) in added {
-                parts.headers.insert(name.clone(), value.clone());
-            }
-            let mut uri = http::uri::Parts::default();
-            let https = group.protocol == Protocol::Https;
-            uri.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
-            uri.authority = Some(if http2 {
-                // HTTP/2 has the Host in the URI, and nowhere else.
-                let host = parts.headers.remove(HOST);
-                let host = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-                Authority::try_from(host).map_err(|_| 400u16)?
-            } else {
-                Authority::try_from(forward.address.to_string()).map_err(|_| 500u16)?
-            });
-            uri.path_and_query = Some(match &decided.uri {
-                Some(rewritten) => PathAndQuery::try_from(rewritten.as_str()).map_err(|_| 500u16)?,
-                None => parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
-            });
-            parts.uri = Uri::from_parts(uri).map_err(|_| 500u16)?;
-            parts.version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-            Ok(())
-        })();
-        Some(rewritten.map(|()| parts))
+        }
+        if let Some(texts) = &mut record.texts {
+            let trace = fields.get("x-amzn-trace-id").and_then(|v| v.to_str().ok());
+            texts.trace_id = trace.unwrap_or_default().to_owned();
+        }
+        if trailers {
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        for (name, value) in added {
+            fields.insert(name.clone(), value.clone());
+        }
+        let mut uri = http::uri::Parts::default();
+        let https = group.protocol == Protocol::Https;
+        uri.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.authority = Some(if http2 {
+            // HTTP/2 has the Host in the URI, and nowhere else.
+            let host = fields.remove(HOST);
+            let host = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+            Authority::try_from(host).map_err(|_| 400u16)?
+        } else {
+            Authority::try_from(forward.address.to_string()).map_err(|_| 500u16)?
+        });
+        uri.path_and_query = Some(match &decided.uri {
+            Some(rewritten) => PathAndQuery::try_from(rewritten.as_str()).map_err(|_| 500u16)?,
+            None => parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+        });
+        parts.headers = fields;
+        parts.uri = Uri::from_parts(uri).map_err(|_| 500u16)?;
+        parts.version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        Ok(parts)
     }
 }
 
@@ -399,53 +455,13 @@ pub(crate) fn application_cookie(
 /// A request that is answered here.
 struct Refused {
     answer: Answer,
-    record: Record,
+    finish: Finish,
     cookies: Vec<HeaderValue>,
 }
 
 impl Refused {
-    fn new(answer: Answer, record: Record) -> Box<Self> {
-        Box::new(Refused { answer, record, cookies: Vec::new() })
-    }
-}
-
-fn is_grpc(parts: &Parts) -> bool {
-    parts.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// Whether the client's protocol can be spoken to the group (spec: dataplane §6.7).
-fn compatible(parts: &Parts, group: &GroupSettings) -> bool {
-    let grpc = is_grpc(parts);
-    match group.version {
-        ProtocolVersion::Http1 => !grpc,
-        ProtocolVersion::Http2 => true,
-        ProtocolVersion::Grpc => grpc || parts.method == Method::POST,
-    }
-}
-
-/// About as many bytes as the head had before it was compressed.
-fn head_size(parts: &Parts) -> u64 {
-    let fields = parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum::<usize>();
-    (parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |p| p.as_str().len()) + 12 + fields)
-        as u64
-}
-
-fn texts(parts: &Parts, settings: &ListenerSettings) -> Texts {
-    let text = |name: HeaderName| {
-        parts
-            .headers
-            .get(name)
-            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
-            .unwrap_or_default()
-    };
-    let authority = parts.uri.authority().map_or_else(|| text(http::header::HOST), |a| a.as_str().to_owned());
-    let (host, _) = headers::split_port(&authority);
-    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let scheme = settings.protocol.scheme();
-    Texts {
-        request_line: format!("{} {scheme}://{host}:{}{path} HTTP/2.0", parts.method, settings.port),
-        user_agent: text(USER_AGENT),
-        ..Texts::default()
+    fn new(answer: Answer, finish: Finish) -> Box<Self> {
+        Box::new(Refused { answer, finish, cookies: Vec::new() })
     }
 }
 

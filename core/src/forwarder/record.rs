@@ -2,7 +2,7 @@
 //! to `tracing` (spec: dataplane §7.3, §8.1).
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -113,6 +113,13 @@ impl Record {
             output.uri().unwrap_or_default().clone_into(&mut texts.transformed_uri);
             output.host().unwrap_or_default().clone_into(&mut texts.transformed_host);
             texts.transform_status = if self.actions.rewrite { "TransformSuccess" } else { "" };
+            if let Verdict::Error { reason, .. } = decision.verdict
+                && is_of_transform(reason)
+            {
+                texts.transform_status = reason.as_str();
+                texts.transformed_uri.clear();
+                texts.transformed_host.clear();
+            }
         }
         match decision.verdict {
             Verdict::Forward(forward) => {
@@ -125,15 +132,31 @@ impl Record {
             Verdict::Redirect { .. } => self.actions.last = "redirect",
             Verdict::FixedResponse { .. } => self.actions.last = "fixed-response",
             Verdict::Error { reason, .. } => {
-                self.rule_error = matches!(
-                    reason,
-                    Reason::TransformInvalidPath
-                        | Reason::TransformInvalidHost
-                        | Reason::TransformBufferTooSmall
-                );
-                let named = matches!(reason, Reason::GroupCookieInvalid) || self.rule_error;
+                self.rule_error = is_of_transform(reason);
+                self.actions.rewrite &= !self.rule_error;
+                let named = matches!(reason, Reason::GroupCookieInvalid);
                 self.error_reason = named.then(|| reason.as_str().to_owned());
             }
+        }
+    }
+
+    /// The target that was chosen does not get the request.
+    pub(crate) fn not_dispatched(&mut self) {
+        self.target = None;
+        self.forwarded = false;
+        self.fail_open = false;
+        self.non_sticky = false;
+        self.actions.last = "";
+    }
+
+    /// The request is answered with `status` instead of what was decided. If it is no request that could be
+    /// decided at all, no rule has matched either (spec: dataplane §1.2).
+    pub(crate) fn turned_away(&mut self, status: u16) {
+        self.not_dispatched();
+        if matches!(status, 400 | 463) {
+            self.priority = None;
+            self.group = None;
+            self.actions = Actions::default();
         }
     }
 
@@ -158,6 +181,10 @@ impl Record {
     pub(crate) fn count(&self, settings: &ListenerSettings, group: Option<&GroupSettings>) {
         let all = &settings.metrics.count;
         all.processed_bytes.inc_by(self.received + self.sent);
+        let ipv6 = matches!(self.peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none());
+        if ipv6 {
+            all.ipv6_bytes.inc_by(self.received + self.sent);
+        }
         if let Some(matched) = self.priority {
             all.rule_evaluations.inc_by(settings.ranks.evaluated(matched) as u64);
         }
@@ -172,7 +199,8 @@ impl Record {
             "fixed-response" => drop(all.fixed_responses.inc()),
             _ => {}
         }
-        if self.target_status.is_none() && self.actions.last != "fixed-response" {
+        // A fixed response counts as what it says (spec: dataplane §2.4).
+        if self.target_status.is_none() {
             if self.status == 507 {
                 all.redirect_limit.inc();
             }
@@ -194,6 +222,9 @@ impl Record {
             return;
         }
         all.requests.inc();
+        if ipv6 {
+            all.ipv6_requests.inc();
+        }
         let Some(group) = group else { return };
         let count = &group.metrics.count;
         count.requests.inc();
@@ -272,7 +303,8 @@ impl Record {
             "{kind} {} {} {} {target} {request_time} {target_time} {response_time} {} {target_status} {} {} ",
             clock::iso8601(clock::wall()),
             if settings.name.is_empty() { "-" } else { &settings.name },
-            self.peer,
+            // A peer of a dual-stack socket is an IPv4 address in disguise.
+            SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port()),
             self.status,
             self.received,
             self.sent,
@@ -315,6 +347,17 @@ impl Record {
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// Whether a transform has matched and its result cannot be used (spec: dataplane §8.5).
+fn is_of_transform(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::TransformInvalidPath
+            | Reason::TransformInvalidHost
+            | Reason::TransformReplaceError
+            | Reason::TransformBufferTooSmall
+    )
 }
 
 /// What the log tells of the connection.

@@ -80,6 +80,8 @@ impl Upstream {
                 .set_host(false)
                 // What is sent again may have been done already (spec: dataplane K-13).
                 .retry_canceled_requests(false)
+                // The load balancer counts bytes, not fields; hyper would stop at 100.
+                .http1_max_headers(512)
                 .http1_max_buf_size(64 * 1024);
             builder.build(self.connector(source, false))
         });

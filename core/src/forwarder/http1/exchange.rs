@@ -17,7 +17,7 @@ use crate::forwarder::drain::Gone;
 /// How much of the client's is read ahead: a pipelined request, or a piece of a body.
 const AHEAD: usize = 64 * 1024;
 /// The longest head of a response (spec: dataplane §6.7).
-const MAX_RESPONSE_HEAD: usize = 32 * 1024;
+pub(crate) const MAX_RESPONSE_HEAD: usize = 32 * 1024;
 /// Data up to this size is copied behind the head; more is written from where it is.
 const COPY: usize = 8 * 1024;
 /// From this age on an exchange wants to know when its target is gone.

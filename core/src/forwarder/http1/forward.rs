@@ -193,7 +193,7 @@ fn application_cookie(
     shared: &Shared,
 ) -> Vec<u8> {
     let asked = Head::cut(kept);
-    let request = View { head: &asked, peer };
+    let request = View { head: &asked, peer, drop_invalid: false };
     OUTPUT.with_borrow_mut(|output| {
         let sets = |name: &str| response::sets_cookie(head, name);
         let (now, entropy) = (shared.clock.now(), clock::entropy());

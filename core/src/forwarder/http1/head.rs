@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use crate::forwarder::headers::is_valid_name;
 use crate::request::RequestView;
 
 /// The longest request line and the longest header line (spec: dataplane §6.7).
-const MAX_LINE: usize = 16 * 1024;
+pub(crate) const MAX_LINE: usize = 16 * 1024;
 /// The longest head.
-const MAX_HEAD: usize = 64 * 1024;
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// Looks for the end of a head, a few bytes at a time, without looking at a byte twice.
 #[derive(Clone, Copy, Debug, Default)]
@@ -218,6 +219,8 @@ impl<'a> Head<'a> {
 pub(crate) struct View<'h, 'a> {
     pub(crate) head: &'h Head<'a>,
     pub(crate) peer: SocketAddr,
+    /// Rules do not see fields that are dropped for their names (spec: dataplane §1.5.3).
+    pub(crate) drop_invalid: bool,
 }
 
 impl RequestView for View<'_, '_> {
@@ -238,6 +241,9 @@ impl RequestView for View<'_, '_> {
 
     #[inline]
     fn any_header(&self, name: &str, mut visit: impl FnMut(&[u8]) -> bool) -> bool {
+        if self.drop_invalid && !is_valid_name(name.as_bytes()) {
+            return false;
+        }
         self.head.lines.iter().any(|l| l.name.eq_ignore_ascii_case(name.as_bytes()) && visit(l.value))
     }
 

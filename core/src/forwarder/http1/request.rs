@@ -1,6 +1,7 @@
 //! From the bytes of a head to what is done with it: judged, decided, and written anew for the target.
 //! Nothing in here waits.
 
+use http::header::{Entry, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::buffer::Buffer;
@@ -11,7 +12,7 @@ use crate::decision::{Decision, Verdict};
 use crate::forwarder::clock;
 use crate::forwarder::error_page::Answer;
 use crate::forwarder::headers::{self, Arrival};
-use crate::forwarder::hooks::HookRequest;
+use crate::forwarder::hooks::{self, HookRequest};
 use crate::forwarder::proxy::Client;
 use crate::forwarder::record::{Record, Texts};
 use crate::forwarder::settings::{ListenerSettings, MutualTls, Settings, XffMode};
@@ -56,8 +57,11 @@ pub(crate) fn prepare(
         Verdict::Forward(to) => all.group(to.group).is_some_and(|g| g.version == ProtocolVersion::Http1),
         _ => false,
     };
-    let composed =
-        (http1 && !asks).then(|| compose(out.tail(), &head, context, &judged, &HeaderMap::new(), record));
+    let composed = if http1 && !asks {
+        Some(compose(out.tail(), &head, context, &judged, &HeaderMap::new(), record))
+    } else {
+        inspect(&head, context, &judged, record).err().map(Err)
+    };
     Ok((judged, composed))
 }
 
@@ -81,7 +85,7 @@ fn judge(
     if head.method == b"CONNECT" {
         return Err(400);
     }
-    let view = View { head, peer: client.peer };
+    let view = View { head, peer: client.peer, drop_invalid: settings.drop_invalid };
     let decision = client.shared.router.decide(client.listener, &view, now, clock::entropy(), output);
     record.decided(&decision, output);
     let mut cookies = Vec::new();
@@ -109,6 +113,11 @@ pub(crate) fn for_hook(bytes: &[u8], context: Context<'_>, judged: &Judged) -> H
             headers.append(name, value);
         }
     }
+    if let Some((authority, _)) = head.absolute()
+        && let (Entry::Vacant(host), Ok(value)) = (headers.entry(HOST), HeaderValue::from_bytes(authority))
+    {
+        host.insert(value);
+    }
     HookRequest {
         listener: context.client.listener,
         peer: context.client.peer,
@@ -117,6 +126,45 @@ pub(crate) fn for_hook(bytes: &[u8], context: Context<'_>, judged: &Judged) -> H
         headers,
         action: context.client.shared.router.authentication(context.client.listener, &judged.decision),
     }
+}
+
+/// Refuses, before anybody else is asked, what no action may answer: a request that no head for a target could
+/// be made of.
+fn inspect(head: &Head<'_>, context: Context<'_>, judged: &Judged, record: &mut Record) -> Result<(), u16> {
+    let arrival = arrival(head.absolute().map(|(authority, _)| authority), context, judged)?;
+    let mut nowhere = Vec::new();
+    // A Host that a transform has made is not the client's fault, and is looked at when it is needed.
+    let as_sent = Arrival { rewritten_host: None, ..arrival };
+    headers::write_host(&mut nowhere, head.first(Name::Host), &as_sent).map_err(|r| r.0)?;
+    headers::write_forwarded_for(&mut nowhere, head.all(Name::ForwardedFor), &arrival).map_err(|r| r.0)?;
+    if let Some(texts) = &mut record.texts {
+        nowhere.clear();
+        headers::write_trace_id(&mut nowhere, head.first(Name::TraceId), &arrival);
+        texts.trace_id = String::from_utf8_lossy(&nowhere).into_owned();
+    }
+    Ok(())
+}
+
+fn arrival<'a>(
+    authority: Option<&'a [u8]>,
+    context: Context<'a>,
+    judged: &'a Judged,
+) -> Result<Arrival<'a>, u16> {
+    let Context { client, settings, now } = context;
+    Ok(Arrival {
+        settings,
+        peer: client.peer,
+        bound_port: client.bound_port,
+        version: if judged.checked.version == HttpVersion::V11 {
+            http::Version::HTTP_11
+        } else {
+            http::Version::HTTP_10
+        },
+        authority: authority.map(std::str::from_utf8).transpose().map_err(|_| 400u16)?,
+        rewritten_host: judged.host.as_deref(),
+        unix_s: now.unix_s,
+        entropy: [clock::entropy(), clock::entropy()],
+    })
 }
 
 /// Writes the head for the target (spec: dataplane §6.1–§6.5). `added` are fields that hooks want.
@@ -128,27 +176,10 @@ pub(crate) fn compose(
     added: &HeaderMap,
     record: &mut Record,
 ) -> Result<(), u16> {
-    let Context { client, settings, now } = context;
+    let Context { client, settings, .. } = context;
     let Judged { checked, .. } = judged;
     let absolute = head.absolute();
-    let authority = match absolute {
-        Some((authority, _)) => Some(std::str::from_utf8(authority).map_err(|_| 400u16)?),
-        None => None,
-    };
-    let arrival = Arrival {
-        settings,
-        peer: client.peer,
-        bound_port: client.bound_port,
-        version: if checked.version == HttpVersion::V11 {
-            http::Version::HTTP_11
-        } else {
-            http::Version::HTTP_10
-        },
-        authority,
-        rewritten_host: judged.host.as_deref(),
-        unix_s: now.unix_s,
-        entropy: [clock::entropy(), clock::entropy()],
-    };
+    let arrival = arrival(absolute.map(|(authority, _)| authority), context, judged)?;
 
     out.extend_from_slice(head.method);
     out.push(b' ');
@@ -172,11 +203,12 @@ pub(crate) fn compose(
             push_line(out, b"Host", host);
         }
     }
-    copy_lines(out, head, context, checked.plain, added);
+    copy_lines(out, head, context, judged, added);
 
     if settings.xff == XffMode::Append {
         out.extend_from_slice(b"X-Forwarded-For: ");
-        headers::write_forwarded_for(out, head.all(Name::ForwardedFor), &arrival).map_err(|r| r.0)?;
+        let lines = head.all(Name::ForwardedFor).filter(|l| checked.plain || is_value(l));
+        headers::write_forwarded_for(out, lines, &arrival).map_err(|r| r.0)?;
         out.extend_from_slice(b"\r\n");
     } else {
         let counted = &mut Vec::new();
@@ -221,8 +253,9 @@ pub(crate) fn compose(
 }
 
 /// Copies the lines that pass as they are.
-fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, plain: bool, added: &HeaderMap) {
-    let settings = context.settings;
+fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, judged: &Judged, added: &HeaderMap) {
+    let (settings, plain) = (context.settings, judged.checked.plain);
+    let identifies = judged.decision.authenticate.is_some_and(hooks::identifies);
     let mut invalid = false;
     // Where the load balancer sets them, nobody else may.
     let guards = settings.tls_headers || settings.mutual_tls != MutualTls::Off;
@@ -257,11 +290,14 @@ fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, plain: b
         if !named.is_empty() && named.iter().any(|n| n.eq_ignore_ascii_case(name)) {
             continue;
         }
-        if !plain && !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+        if !plain && !headers::is_valid_name(name) {
             invalid = true;
             if settings.drop_invalid {
                 continue;
             }
+        }
+        if identifies && hooks::is_identity(name) {
+            continue;
         }
         if !added.is_empty() && added.keys().any(|k| name.eq_ignore_ascii_case(k.as_str().as_bytes())) {
             continue;
@@ -285,6 +321,19 @@ fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// Whether a value can be written in one line.
 fn is_value(value: &[u8]) -> bool {
     !value.iter().any(|b| matches!(b, 0 | b'\r' | b'\n'))
+}
+
+/// The text of a request that did not come whole, as the load balancer logs it.
+pub(crate) fn no_texts(settings: &ListenerSettings) -> Texts {
+    Texts {
+        request_line: format!(
+            "- {}://{}:{}- -",
+            settings.protocol.scheme(),
+            settings.dns_name,
+            settings.port
+        ),
+        ..Texts::default()
+    }
 }
 
 fn texts(head: &Head<'_>, settings: &ListenerSettings, bound_port: u16) -> Texts {

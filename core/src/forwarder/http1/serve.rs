@@ -15,7 +15,7 @@ use super::exchange::{Conn, Timer};
 use super::forward;
 use super::framing::{Decoder, Framing};
 use super::head::{Found, Head, HttpVersion, Scan};
-use super::request::{Context, Judged, compose, for_hook, prepare};
+use super::request::{Context, Judged, compose, for_hook, no_texts, prepare};
 use crate::decision::Verdict;
 use crate::forwarder::drain::InFlight;
 use crate::forwarder::error_page::{Answer, Http1};
@@ -102,8 +102,8 @@ where
                 goodbye(session).await;
                 break;
             }
-            Next::Silent(true) => refuse(session, &listener, 408, &mut record).await,
-            Next::TooLong(status) => refuse(session, &listener, status, &mut record).await,
+            Next::Silent(true) => unread(session, &listener, 408, &mut record).await,
+            Next::TooLong(status) => unread(session, &listener, status, &mut record).await,
             Next::Head(length) => {
                 let open = session.client.open.enter();
                 let then = one(session, &settings, &listener, length, last, &mut record).await;
@@ -221,6 +221,11 @@ where
     if let Verdict::Forward(forward) = judged.decision.verdict {
         record.group = Some(forward.group);
     }
+    if let Some(Err(status)) = composed {
+        session.conn.inbox.consume(length);
+        record.turned_away(status);
+        return answer_with(session, listener, Answer::error(status), &judged, last, record).await;
+    }
     let mut added = HeaderMap::new();
     if judged.decision.authenticate.is_some() || session.client.shared.hooks.firewall.is_some() {
         let head = session.conn.inbox.bytes().get(..length).unwrap_or_default().to_vec();
@@ -244,6 +249,7 @@ where
     };
     if group.version != crate::model::ProtocolVersion::Http1 {
         session.conn.inbox.consume(length);
+        record.turned_away(464);
         return answer_with(session, listener, Answer::error(464), &judged, last, record).await;
     }
     let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
@@ -252,6 +258,7 @@ where
     let kept = if group.app_cookie { head.to_vec() } else { Vec::new() };
     session.conn.inbox.consume(length);
     if let Err(status) = composed {
+        record.turned_away(status);
         return answer_with(session, listener, Answer::error(status), &judged, last, record).await;
     }
     let way = forward::Way { listener, group, forward, judged: &judged, last, kept: &kept };
@@ -280,6 +287,22 @@ async fn ask_hooks(
     let request = for_hook(head, context, judged);
     let hooks = &context.client.shared.hooks;
     crate::forwarder::hooks::ask(hooks, request, judged.decision.authenticate, context.settings, record).await
+}
+
+/// Answers a request whose head has not come whole, and ends the connection.
+async fn unread<S>(
+    session: &mut Session<S>,
+    listener: &ListenerSettings,
+    status: u16,
+    record: &mut Record,
+) -> Then
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if session.client.shared.observe.wants_text() {
+        record.texts = Some(Box::new(no_texts(listener)));
+    }
+    refuse(session, listener, status, record).await
 }
 
 /// Answers a request that cannot be read, and ends the connection.
