@@ -13,12 +13,11 @@ use podway::forwarder::{Builder, HookAnswer, TlsConfig};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::refusals::fields;
-use crate::support::{Balancer, Setup, answers, echo, read_request, target};
+use crate::support::{Balancer, Setup, answers, echo, fields, read_request, target};
 use crate::tls::{Authority, connect, https};
 
 /// What is sent: so many bytes, and no end where there is more to come that never comes.
-struct Sent {
+pub(crate) struct Sent {
     bytes: Option<Bytes>,
     ends: bool,
 }
@@ -43,22 +42,22 @@ impl Body for Sent {
     }
 }
 
-const NOTHING: Sent = Sent { bytes: None, ends: true };
+pub(crate) const NOTHING: Sent = Sent { bytes: None, ends: true };
 
 fn half() -> Sent {
     Sent { bytes: Some(Bytes::from_static(b"half")), ends: false }
 }
 
-struct Client {
-    lb: Balancer,
-    sender: SendRequest<Sent>,
-    connection: tokio::task::JoinHandle<()>,
+pub(crate) struct Client {
+    pub(crate) lb: Balancer,
+    pub(crate) sender: SendRequest<Sent>,
+    pub(crate) connection: tokio::task::JoinHandle<()>,
 }
 
-struct Seen {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Seen {
@@ -68,11 +67,11 @@ impl Seen {
 }
 
 impl Client {
-    async fn of(setup: Setup) -> Self {
+    pub(crate) async fn of(setup: Setup) -> Self {
         Self::with(setup, |b| b).await
     }
 
-    async fn with(setup: Setup, change: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) async fn with(setup: Setup, change: impl FnOnce(Builder) -> Builder) -> Self {
         let authority = Authority::new();
         let tls = TlsConfig::new(&[authority.issue("a.example.com")]).unwrap();
         let lb = setup.start_with(Some(tls), change).await;
@@ -85,11 +84,11 @@ impl Client {
         Client { lb, sender, connection }
     }
 
-    fn get(path: &str) -> http::request::Builder {
+    pub(crate) fn get(path: &str) -> http::request::Builder {
         Request::get(format!("https://a.example.com{path}"))
     }
 
-    async fn ask(&mut self, request: http::request::Builder) -> Seen {
+    pub(crate) async fn ask(&mut self, request: http::request::Builder) -> Seen {
         self.send(request.body(NOTHING).unwrap()).await
     }
 

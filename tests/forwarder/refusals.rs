@@ -7,7 +7,7 @@ use podway::forwarder::HookAnswer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Balancer, Setup, echo, read_answer};
+use crate::support::{Balancer, Setup, echo, fields, read_answer};
 
 fn fixed(status: &str) -> Value {
     json!([{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": status, "MessageBody": "here"}}])
@@ -35,22 +35,6 @@ fn count(lb: &Balancer, name: &str) -> u64 {
     let metrics = lb.running.metrics();
     let line = metrics.lines().find_map(|l| l.strip_prefix(&start)).expect(name);
     line.parse().unwrap()
-}
-
-/// The numbered fields of a line; what is between quotes is one field.
-pub(crate) fn fields(line: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => all.push(String::new()),
-            c => all.last_mut().unwrap().push(c),
-        }
-    }
-    // So that numbers are those of the specification.
-    all.insert(0, String::new());
-    all
 }
 
 #[tokio::test]

@@ -34,6 +34,10 @@ pub(crate) struct Setup {
     /// The listener's port; what is bound is another one.
     pub(crate) port: u16,
     pub(crate) mutual: Option<Value>,
+    /// Target groups besides `g`.
+    pub(crate) more_groups: Vec<Value>,
+    /// The Availability Zone that the load balancer stands in.
+    pub(crate) zone: Option<&'static str>,
 }
 
 impl Setup {
@@ -48,6 +52,8 @@ impl Setup {
             protocol: "HTTP",
             port: 80,
             mutual: None,
+            more_groups: Vec::new(),
+            zone: None,
         }
     }
 
@@ -84,10 +90,11 @@ impl Setup {
         if let Some(mutual) = &self.mutual {
             listener["MutualAuthentication"] = mutual.clone();
         }
+        let groups = [&[group], self.more_groups.as_slice()].concat();
         serde_json::from_value(json!({
             "LoadBalancers": [{"LoadBalancerArn": "arn:loadbalancer/app/lb/1", "LoadBalancerName": "lb",
                 "DNSName": "lb.example.com", "Attributes": pairs(&self.attributes), "Listeners": [listener]}],
-            "TargetGroups": [group]}))
+            "TargetGroups": groups}))
         .unwrap()
     }
 
@@ -102,8 +109,9 @@ impl Setup {
     ) -> Balancer {
         let model = self.model();
         let clock = ForwarderClock::new();
+        let options = Options { availability_zone: self.zone.map(str::to_owned), ..Options::default() };
         let keys = KeyRing::from_secret(&[7; 32]).unwrap();
-        let router = Arc::new(Router::new(&model, Options::default(), keys, clock.now()).unwrap());
+        let router = Arc::new(Router::new(&model, options, keys, clock.now()).unwrap());
         let listener = router.listeners()[0].id;
         let log = Arc::new(Mutex::new(Vec::new()));
         let sink = log.clone();
@@ -162,6 +170,27 @@ impl Answer {
             n.eq_ignore_ascii_case(name).then(|| v.trim())
         })
     }
+}
+
+impl Answer {
+    /// The values of `Set-Cookie`, in order.
+    pub(crate) fn cookies(&self) -> Vec<String> {
+        self.head.lines().filter_map(|l| l.strip_prefix("Set-Cookie: ")).map(str::to_owned).collect()
+    }
+}
+
+/// The fields of a line of the access log, numbered as in the specification; what is between quotes is one.
+pub(crate) fn fields(line: &str) -> Vec<String> {
+    let mut all = vec![String::new(), String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => all.push(String::new()),
+            c => all.last_mut().unwrap().push(c),
+        }
+    }
+    all
 }
 
 /// Reads one answer.

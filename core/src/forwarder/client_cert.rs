@@ -55,12 +55,21 @@ impl ClientCertificate {
                 time(validity.not_before),
                 time(validity.not_after)
             ),
-            serial_number: parsed.raw_serial().iter().map(|b| format!("{b:02X}")).collect(),
+            serial_number: serial_number(parsed.raw_serial()),
             issuer: rfc2253(parsed.issuer()),
             subject: rfc2253(parsed.subject()),
             verified,
         })
     }
+}
+
+/// In hexadecimal, without the zero that DER puts before a number whose first bit is set.
+fn serial_number(raw: &[u8]) -> String {
+    let number = match raw {
+        [0, number @ ..] if !number.is_empty() => number,
+        all => all,
+    };
+    number.iter().map(|b| format!("{b:02X}")).collect()
 }
 
 /// PEM in URL encoding, in which `+`, `=` and `/` stand for themselves.
@@ -173,16 +182,22 @@ pub(crate) fn verifier(
     let inner = WebPkiClientVerifier::builder_with_provider(roots, provider)
         .build()
         .map_err(|e| StartError::Tls(format!("the trust store: {e}")))?;
-    Ok(if ignore_expiry { Arc::new(ExpiredToo(inner)) } else { inner })
+    Ok(Arc::new(Verifier { inner, ignore_expiry }))
 }
 
-/// Verifies a certificate that has expired as of its last day.
-#[derive(Debug)]
-struct ExpiredToo(Arc<dyn ClientCertVerifier>);
+/// As many certificates may a client show, its own included (spec: dataplane §12).
+const MAX_CHAIN: usize = 4;
 
-impl ClientCertVerifier for ExpiredToo {
+/// Verifies a certificate, one that has expired as of its last day where that is wanted.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    ignore_expiry: bool,
+}
+
+impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.inner.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -191,10 +206,13 @@ impl ClientCertVerifier for ExpiredToo {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let expired = match self.0.verify_client_cert(leaf, chain, now) {
+        if chain.len() >= MAX_CHAIN {
+            return Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+        }
+        let expired = match self.inner.verify_client_cert(leaf, chain, now) {
             Err(rustls::Error::InvalidCertificate(
                 bad @ (CertificateError::Expired | CertificateError::ExpiredContext { .. }),
-            )) => bad,
+            )) if self.ignore_expiry => bad,
             other => return other,
         };
         let last = X509Certificate::from_der(leaf).ok().map(|(_, c)| c.validity().not_after.timestamp());
@@ -202,7 +220,7 @@ impl ClientCertVerifier for ExpiredToo {
             return Err(rustls::Error::InvalidCertificate(expired));
         };
         let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(last));
-        self.0.verify_client_cert(leaf, chain, then)
+        self.inner.verify_client_cert(leaf, chain, then)
     }
 
     fn verify_tls12_signature(
@@ -211,7 +229,7 @@ impl ClientCertVerifier for ExpiredToo {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.inner.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -220,10 +238,10 @@ impl ClientCertVerifier for ExpiredToo {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.inner.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }

@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::model::TargetHealthState;
-use crate::router::Router;
+use crate::router::{AdministrativeOverride, Router};
 
 type Labels = Vec<(String, String)>;
 
@@ -105,6 +105,43 @@ pub(crate) struct GroupMetrics {
     pub(crate) response_time: Option<Histogram>,
 }
 
+macro_rules! gauges {
+    ($($field:ident = $name:literal, $help:literal;)*) => {
+        /// What is counted of a target group when somebody asks.
+        #[derive(Debug, Default)]
+        struct GroupGauges {
+            $($field: Family<Labels, Gauge>,)*
+        }
+
+        impl GroupGauges {
+            fn register(&self, registry: &mut Registry) {
+                $(registry.register($name, $help, self.$field.clone());)*
+            }
+
+            fn clear(&self) {
+                $(self.$field.clear();)*
+            }
+
+            /// All of a group, from nothing.
+            fn begin(&self, labels: &Labels) {
+                $(drop(self.$field.get_or_create(labels));)*
+            }
+        }
+    };
+}
+
+gauges! {
+    healthy = "HealthyHostCount", "Targets that are healthy";
+    unhealthy = "UnHealthyHostCount", "Targets that are unhealthy";
+    anomalous = "AnomalousHostCount", "Targets that fail more often than their peers";
+    mitigated = "MitigatedHostCount", "Targets that get less than their share for that";
+    shifted = "ZonalShiftedHostCount", "Targets that a zonal shift keeps requests away from";
+    routing = "HealthyStateRouting", "Zones in which only healthy targets get requests";
+    no_routing = "UnhealthyStateRouting", "Zones in which too few targets are healthy for that";
+    dns = "HealthyStateDNS", "Zones whose addresses may stay in DNS";
+    no_dns = "UnhealthyStateDNS", "Zones whose addresses should leave DNS";
+}
+
 /// All metrics of a forwarder.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -112,8 +149,7 @@ pub(crate) struct Metrics {
     groups: GroupFamilies,
     active_connections: Family<Labels, Gauge>,
     response_time: Family<Labels, Histogram, fn() -> Histogram>,
-    healthy: Family<Labels, Gauge>,
-    unhealthy: Family<Labels, Gauge>,
+    gauges: GroupGauges,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -129,14 +165,13 @@ impl Default for Metrics {
         listeners.register(&mut registry);
         groups.register(&mut registry);
         let active_connections = Family::<Labels, Gauge>::default();
-        let (healthy, unhealthy) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+        let gauges = GroupGauges::default();
+        gauges.register(&mut registry);
         let response_time =
             Family::<Labels, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         registry.register("ActiveConnectionCount", "Connections from clients", active_connections.clone());
-        registry.register("HealthyHostCount", "Targets that are healthy", healthy.clone());
-        registry.register("UnHealthyHostCount", "Targets that are unhealthy", unhealthy.clone());
         registry.register("TargetResponseTime", "Seconds until a target answered", response_time.clone());
-        Metrics { registry, listeners, groups, active_connections, response_time, healthy, unhealthy }
+        Metrics { registry, listeners, groups, active_connections, response_time, gauges }
     }
 }
 
@@ -161,17 +196,37 @@ impl Metrics {
 
     /// Everything as OpenMetrics text; the hosts as `router` has them now.
     pub(crate) fn text(&self, router: &Router, names: impl Fn(&str) -> (String, String)) -> String {
-        self.healthy.clear();
-        self.unhealthy.clear();
+        self.gauges.clear();
+        let labels = |group: &str| {
+            let (balancer, group) = names(group);
+            group_labels(&balancer, &group)
+        };
+        for group in router.target_groups() {
+            let labels = labels(&group.name);
+            self.gauges.begin(&labels);
+            for zone in router.zone_health(group.id) {
+                let gauges = &self.gauges;
+                let count = |yes, one: &Family<_, Gauge>, other: &Family<_, Gauge>| {
+                    (if yes { one } else { other }).get_or_create(&labels).inc();
+                };
+                count(zone.routing_healthy, &gauges.routing, &gauges.no_routing);
+                count(zone.dns_healthy, &gauges.dns, &gauges.no_dns);
+            }
+        }
         for target in router.targets() {
-            let (balancer, group) = names(&target.group_name);
-            let labels = group_labels(&balancer, &group);
-            let (healthy, unhealthy) =
-                (self.healthy.get_or_create(&labels).clone(), self.unhealthy.get_or_create(&labels).clone());
-            match target.health.state {
-                TargetHealthState::Healthy => drop(healthy.inc()),
-                TargetHealthState::Unhealthy => drop(unhealthy.inc()),
-                _ => {}
+            let labels = labels(&target.group_name);
+            let healthy = target.health.state == TargetHealthState::Healthy;
+            let shifted = target.administrative_override == AdministrativeOverride::ZonalShiftActive;
+            for (counts, gauge) in [
+                (healthy, &self.gauges.healthy),
+                (target.health.state == TargetHealthState::Unhealthy, &self.gauges.unhealthy),
+                (healthy && target.anomalous, &self.gauges.anomalous),
+                (healthy && target.mitigation_in_effect, &self.gauges.mitigated),
+                (shifted, &self.gauges.shifted),
+            ] {
+                if counts {
+                    gauge.get_or_create(&labels).inc();
+                }
             }
         }
         let mut text = String::new();

@@ -172,6 +172,8 @@ pub(crate) struct GroupSettings {
     pub(crate) source: Option<IpAddr>,
     /// Whether stickiness is the application's cookie: then answers have to be looked at.
     pub(crate) app_cookie: bool,
+    /// Whether WebSockets may be opened: not where a target optimizer hands out the targets' slots.
+    pub(crate) websockets: bool,
     pub(crate) arn: Arc<str>,
     pub(crate) metrics: Arc<GroupMetrics>,
 }
@@ -183,6 +185,7 @@ impl Default for GroupSettings {
             version: ProtocolVersion::Http1,
             source: None,
             app_cookie: false,
+            websockets: true,
             arn: "".into(),
             metrics: Arc::default(),
         }
@@ -273,6 +276,7 @@ impl Settings {
                 source,
                 app_cookie: attribute(&group.attributes, "stickiness.enabled") == Some("true")
                     && attribute(&group.attributes, "stickiness.type") == Some("app_cookie"),
+                websockets: group.target_control_port.is_none(),
                 arn: info.arn.as_str().into(),
                 metrics: metrics.group(&balancer, &name),
             };

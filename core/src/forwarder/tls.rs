@@ -235,6 +235,8 @@ pub(crate) fn failure(error: &std::io::Error) -> &'static str {
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "ClientCertNotYetValid",
             Bad::UnknownIssuer => "ClientCertUntrusted",
             Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => "ClientCertPurposeInvalid",
+            // Ours says so of a chain that is too long, and of nothing else.
+            Bad::ApplicationVerificationFailure => "ClientCertMaxChainDepthExceeded",
             Bad::Revoked => "ClientCertCrlHit",
             _ => "ClientCertInvalid",
         },

@@ -247,10 +247,15 @@ where
         session.conn.inbox.consume(length);
         return answer_with(session, listener, Answer::error(503), &judged, last, record).await;
     };
-    if group.version != crate::model::ProtocolVersion::Http1 {
+    let unfit = match group.version {
+        crate::model::ProtocolVersion::Http1 if judged.checked.websocket && !group.websockets => Some(501),
+        crate::model::ProtocolVersion::Http1 => None,
+        _ => Some(464),
+    };
+    if let Some(status) = unfit {
         session.conn.inbox.consume(length);
-        record.turned_away(464);
-        return answer_with(session, listener, Answer::error(464), &judged, last, record).await;
+        record.turned_away(status);
+        return answer_with(session, listener, Answer::error(status), &judged, last, record).await;
     }
     let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
     let composed =
