@@ -190,3 +190,98 @@ async fn requests_finish_while_the_rest_goes() {
     let drained = drained.await.unwrap();
     assert_eq!((drained.connections, drained.requests, drained.cut), (2, 1, 0));
 }
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_within_a_head_is_told() {
+    let lb = Setup::new(&[echo().await]).start().await;
+    let mut stream = lb.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = read_answer(&mut stream, false).await;
+    assert_eq!((answer.status, answer.header("connection")), (400, Some("close")));
+    // The one that is gone altogether has its line too; the one that has said nothing has none.
+    for begun in [&b"GET / HT"[..], b""] {
+        let mut stream = lb.connect().await;
+        stream.write_all(begun).await.unwrap();
+        stream.set_zero_linger().unwrap();
+    }
+    for n in 1..=2 {
+        let line = lb.logged(n).await;
+        assert!(
+            line.contains(" - -1 -1 -1 400 - ") && line.contains("\"- http://lb.example.com:80- -\""),
+            "{line}"
+        );
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(lb.log.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn who_is_slow_is_not_silent() {
+    // A byte now and then, for longer than anybody may be silent: both ways.
+    let trickling = target(|mut stream| async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"last") {
+            let mut piece = [0; 64];
+            let n = stream.read(&mut piece).await.unwrap();
+            assert!(n > 0);
+            request.extend_from_slice(&piece[..n]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n").await.unwrap();
+        for byte in b"drop by drop" {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            stream.write_all(&[*byte]).await.unwrap();
+        }
+    })
+    .await;
+    let lb = Setup::new(&[trickling]).with("idle_timeout.timeout_seconds", "2").start().await;
+    let mut stream = lb.connect().await;
+    for piece in "POST / HTTP/1.1\r\n|Host: a\r\n|Content-Length: 12\r\n|\r\n|dr|op| |by| |last".split('|') {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let answer = read_answer(&mut stream, false).await;
+    assert_eq!((answer.status, answer.body.as_str(), answer.whole), (200, "drop by drop", true));
+}
+
+#[tokio::test]
+async fn slow_bodies_keep_nobody_waiting() {
+    let lb = Setup::new(&[echo().await]).with("idle_timeout.timeout_seconds", "1").start().await;
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = lb.connect().await;
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nslow").await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..50 {
+        assert_eq!(lb.get("/").await.status, 200);
+    }
+    for mut stream in slow {
+        assert_eq!(read_answer(&mut stream, false).await.status, 408);
+    }
+}
+
+#[tokio::test]
+async fn a_target_may_end_its_side_and_be_answered_no_more() {
+    // It says how long its answer is and then only listens; the answer is whole all the same.
+    let half = target(|mut stream| async move {
+        while read_request(&mut stream).await.is_some() {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    let lb = Setup::new(&[half]).start().await;
+    for _ in 0..5 {
+        assert_eq!(lb.get("/").await.body, "ok");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Without an answer it has failed.
+    let mute = target(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.shutdown().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    assert_eq!(Setup::new(&[mute]).start().await.get("/").await.status, 502);
+}

@@ -55,3 +55,18 @@ async fn who_takes_no_more_of_an_answer_is_left() {
     assert!((65_535..100_000).contains(&came), "{came}");
     assert!(lb.logged(1).await.contains("a.example.com"), "the request has its line");
 }
+
+#[tokio::test]
+async fn as_many_streams_as_the_load_balancer_takes() {
+    let (authority, lb) = start(echo().await).await;
+    let mut stream = connect(&lb, &authority, "a.example.com", None, &[b"h2"]).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&SETTINGS).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "SETTINGS come first");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut settings).await.unwrap();
+    let most = settings.chunks_exact(6).find(|s| s[..2] == [0, 3]).expect("a limit");
+    assert_eq!(most[2..], 128u32.to_be_bytes());
+}

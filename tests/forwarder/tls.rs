@@ -35,7 +35,13 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, name: &str) -> CertificatePem {
+        self.issue_until(name, 4096)
+    }
+
+    /// A certificate that is good until the end of a year.
+    pub(crate) fn issue_until(&self, name: &str, year: i32) -> CertificatePem {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "A, Inc");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -262,4 +268,99 @@ async fn http2_in_front() {
         "{line}"
     );
     assert!(lb.logged(2).await.starts_with("grpcs "));
+}
+
+#[tokio::test]
+async fn certificates_that_have_expired_pass_where_that_is_wanted() {
+    let authority = Authority::new();
+    let expired = authority.issue_until("client.example.com", 2001);
+    for ignore_expiry in [false, true] {
+        let verify = ClientAuth::Verify { trust_store: authority.pem(), ignore_expiry };
+        let options = TlsOptions { client_auth: verify, ..TlsOptions::default() };
+        let tls = TlsConfig::with_options(&[authority.issue("a.example.com")], &options).unwrap();
+        let setup = Setup { mutual: Some(json!({"Mode": "verify"})), ..https(echo().await) };
+        let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let log = move |line: &str| sink.lock().unwrap().push(line.to_owned());
+        let lb = setup.start_with(Some(tls), |b| b.connection_log(log)).await;
+        let mut status = 0;
+        if let Ok(mut stream) = connect(&lb, &authority, "a.example.com", Some(&expired), &[]).await {
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            status = read_answer(&mut stream, false).await.status;
+        }
+        assert_eq!(status, if ignore_expiry { 200 } else { 0 });
+        let line = lines.lock().unwrap()[0].clone();
+        let told = if ignore_expiry { " Success TID_" } else { " Failed:ClientCertExpired TID_" };
+        assert!(line.contains(told), "{line}");
+    }
+}
+
+/// A target that speaks TLS and HTTP/1, with this certificate.
+async fn secure(pem: &CertificatePem) -> std::net::SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            CertificateDer::pem_slice_iter(&pem.chain).map(Result::unwrap).collect(),
+            PrivateKeyDer::from_pem_slice(&pem.key).unwrap(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    crate::support::target(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut bytes = [0; 4096];
+            while tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await.is_ok_and(|n| n > 0) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn targets_certificates_are_verified_only_on_request() {
+    let (authority, other) = (Authority::new(), Authority::named("Another authority"));
+    let target = secure(&authority.issue("127.0.0.1")).await;
+    let expired = secure(&authority.issue_until("somebody.else", 2001)).await;
+    let group = json!({"Protocol": "HTTPS"});
+    for (target, roots, status) in [
+        (target, None, 200),
+        (expired, None, 200),
+        (target, Some(&authority), 200),
+        (expired, Some(&authority), 502),
+        (target, Some(&other), 502),
+    ] {
+        let setup = Setup { group: group.clone(), ..Setup::new(&[target]) };
+        let verifying = |b: podway::forwarder::Builder| match roots {
+            Some(roots) => b.verify_targets(&roots.pem()),
+            None => b,
+        };
+        let lb = setup.start_with(None, verifying).await;
+        for _ in 0..2 {
+            assert_eq!(lb.get("/").await.status, status);
+        }
+        let line = lb.logged(1).await;
+        assert_eq!(line.contains(" -1 -1 -1 502 - "), status == 502, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn websockets_over_tls() {
+    let authority = Authority::new();
+    let switching =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
+    let tls = TlsConfig::new(&[authority.issue("a.example.com")]).unwrap();
+    let lb = https(crate::support::answers(switching).await).start_with(Some(tls), |b| b).await;
+    let mut stream = connect(&lb, &authority, "a.example.com", None, &[]).await.unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with("\r\n\r\nhello"), "{text}");
+    drop(stream);
+    assert!(lb.logged(1).await.starts_with("wss "));
 }

@@ -34,6 +34,8 @@ enum Next {
     TooLong(u16),
     /// The client was silent; whether in the middle of a head.
     Silent(bool),
+    /// The client has left, in the middle of a head.
+    Broken,
     Ended,
 }
 
@@ -102,6 +104,7 @@ where
                 goodbye(session).await;
                 break;
             }
+            Next::Broken => unread(session, &listener, 400, &mut record).await,
             Next::Silent(true) => unread(session, &listener, 408, &mut record).await,
             Next::TooLong(status) => unread(session, &listener, status, &mut record).await,
             Next::Head(length) => {
@@ -161,11 +164,12 @@ where
                 }
                 Found::Partial => {}
             }
+            let left = || Poll::Ready(if scan.has_begun() { Next::Broken } else { Next::Ended });
             if conn.eof {
-                return Poll::Ready(Next::Ended);
+                return left();
             }
             match conn.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Ended),
+                Poll::Ready(Ok(0) | Err(_)) => return left(),
                 Poll::Ready(Ok(_)) => {
                     *heard = Instant::now();
                     continue;
