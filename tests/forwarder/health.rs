@@ -79,11 +79,12 @@ async fn a_check_is_a_request_of_its_own() {
         assert_eq!(check[1], "end", "a connection for each");
         assert!(head.starts_with("GET /ping?x=1 HTTP/1.1\r\n") && head.ends_with("\r\n\r\n"), "{head}");
         for line in [
-            format!("host: {target}"),
-            "user-agent: elb-healthchecker/2.0".into(),
-            "connection: close".into(),
+            format!("Host: {target}"),
+            "User-Agent: ELB-HealthChecker/2.0".into(),
+            "Connection: close".into(),
+            "Accept-Encoding: gzip, compressed".into(),
         ] {
-            assert!(lower.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
         }
         assert!(!lower.contains("x-forwarded") && !lower.contains("x-amzn"), "{head}");
     }

@@ -331,3 +331,29 @@ async fn a_connection_ends_after_ten_thousand_requests() {
     }
     assert!(answered >= 10_000, "{answered}");
 }
+
+#[tokio::test]
+async fn names_are_lower_case_but_for_those_of_the_load_balancer() {
+    let mut client = Client::of(https(echo().await)).await;
+    let body = "\r\nhost: a\r\nx-forwarded-for: b";
+    for _ in 0..3 {
+        for sent in [None, Some(body)] {
+            let request =
+                Request::post("https://a.example.com/").header("x-mine", "1").header("x-forwarded-for", "c");
+            let bytes = sent.map(|b| Bytes::from_static(b.as_bytes()));
+            let seen = client.send(request.body(Sent { bytes, ends: true }).unwrap()).await.body;
+            let (head, rest) = seen.split_once("\r\n\r\n").unwrap();
+            for line in [
+                "Host: a.example.com",
+                "X-Forwarded-For: c, 127.0.0.1",
+                "X-Forwarded-Proto: https",
+                "X-Forwarded-Port: 443",
+                "x-mine: 1",
+            ] {
+                assert!(format!("{head}\r\n").contains(&format!("\r\n{line}\r\n")), "{line}: {seen}");
+            }
+            assert!(head.contains("\r\nX-Amzn-Trace-Id: Root=1-"), "{seen}");
+            assert!(sent.is_none_or(|b| rest.contains(b)), "nothing else is touched: {seen}");
+        }
+    }
+}

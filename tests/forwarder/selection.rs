@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{Balancer, Setup, echo, fields};
+use crate::support::{Balancer, Setup, echo, fields, read_request, target};
 
 /// Targets in these states, and in these zones.
 fn described(all: &[(std::net::SocketAddr, &str, &str)]) -> Value {
@@ -130,11 +131,21 @@ async fn the_unhealthy_are_asked_when_too_few_are_left() {
 async fn a_target_that_fails_more_than_its_peers_gets_less() {
     let attributes = json!([{"Key": "load_balancing.algorithm.type", "Value": "weighted_random"},
         {"Key": "load_balancing.algorithm.anomaly_mitigation", "Value": "on"}]);
-    let bad =
-        crate::support::answers("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    // Its checks are fine.
+    let bad = target(|mut stream| async move {
+        while let Some(request) = read_request(&mut stream).await {
+            let status = if request.starts_with("GET /check ") { "200 OK" } else { "500 Oops" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
     let targets = [echo().await, echo().await, bad];
-    let setup = Setup { group: json!({"Attributes": attributes}), ..Setup::new(&targets) };
-    // Who asks what is due judges too; the targets are found healthy.
+    let group = json!({"Attributes": attributes, "HealthCheckPath": "/check"});
+    let setup = Setup { group, ..Setup::new(&targets) };
+    // Who asks what is due judges too.
     let lb = setup.start_with(None, |b| b.health_checks(true)).await;
     let mut found = false;
     for _ in 0..60 {

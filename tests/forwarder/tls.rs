@@ -258,7 +258,7 @@ async fn http2_in_front() {
     let (parts, seen) = ask("POST", "text/plain", "hello").await;
     assert_eq!(parts.status, 200);
     assert!(seen.starts_with("POST /x?y=z HTTP/1.1\r\n") && seen.ends_with("hello"), "{seen}");
-    assert!(seen.contains("cookie: a=1; b=2") && seen.contains("host: a.example.com"), "{seen}");
+    assert!(seen.contains("cookie: a=1; b=2") && seen.contains("Host: a.example.com"), "{seen}");
     let (parts, _) = ask("POST", "application/grpc", "").await;
     assert_eq!(parts.status, 464, "gRPC to an HTTP/1 group");
     assert_eq!(parts.headers["grpc-status"], "2");

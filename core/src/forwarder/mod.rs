@@ -8,6 +8,7 @@ mod client_cert;
 pub(crate) mod clock;
 mod drain;
 mod error_page;
+mod header_case;
 pub(crate) mod headers;
 mod hooks;
 mod http1;

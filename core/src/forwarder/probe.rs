@@ -75,7 +75,8 @@ async fn check(shared: &Shared, upstream: &Upstream, probe: &Probe) -> ProbeResu
 async fn ask(stream: Upstreaming, probe: &Probe) -> Option<u16> {
     let request = request(probe)?;
     if probe.version == ProtocolVersion::Http1 {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.ok()?;
+        let mut builder = hyper::client::conn::http1::Builder::new();
+        let (mut sender, connection) = builder.title_case_headers(true).handshake(stream).await.ok()?;
         // The answer's body is of no interest, so the connection ends with the head.
         tokio::select! {
             answer = sender.send_request(request) => answer.ok().map(|a| a.status().as_u16()),

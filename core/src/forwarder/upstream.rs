@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Uri;
@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::body::ClientBody;
+use super::header_case::HeaderCase;
 use super::{StartError, tls};
 use crate::decision::Outcome;
 
@@ -114,7 +115,7 @@ impl Connector {
     /// Connects to a target.
     pub(crate) async fn connect(&self, target: SocketAddr, https: bool) -> Result<Upstreaming, ConnectError> {
         let stream = TokioIo::new(self.open(target, https).await?);
-        Ok(Upstreaming { stream, http2: self.http2 })
+        Ok(Upstreaming { stream, http2: self.http2, case: HeaderCase::default() })
     }
 
     /// Connects to a target; a bare stream.
@@ -234,6 +235,7 @@ impl tower_service::Service<Uri> for Connector {
 pub(crate) struct Upstreaming {
     stream: TokioIo<Stream>,
     http2: bool,
+    case: HeaderCase,
 }
 
 impl Connection for Upstreaming {
@@ -255,7 +257,13 @@ impl Read for Upstreaming {
 
 impl Write for Upstreaming {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if self.http2 {
+            return Pin::new(&mut self.stream).poll_write(cx, buf);
+        }
+        let Upstreaming { stream, case, .. } = &mut *self;
+        let written = ready!(Pin::new(stream).poll_write(cx, &case.of(buf)))?;
+        case.wrote(buf.get(..written).unwrap_or_default());
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -16,6 +16,7 @@ mod serve;
 pub(crate) use buffer::Buffer;
 pub(crate) use check::Class;
 pub(crate) use exchange::MAX_RESPONSE_HEAD;
-pub(crate) use head::{MAX_HEAD, MAX_LINE};
+pub(crate) use framing::{Decoder, Framing};
+pub(crate) use head::{Head, MAX_HEAD, MAX_LINE, Name};
 pub(crate) use pool::Pool;
 pub(crate) use serve::serve;
