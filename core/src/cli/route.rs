@@ -375,7 +375,8 @@ impl Route {
             authority: Some(asked.host()),
             rewritten_host: self.output.host(),
             unix_s: now.unix_s,
-            entropy: [entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15), !entropy],
+            entropy: u128::from(entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64
+                | u128::from(!entropy as u32) << 32,
         };
         to_target(&mut headers, &arrival).map_err(|refused| refused.0)?;
         let sent_host = headers.remove(http::header::HOST);

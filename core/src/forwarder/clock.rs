@@ -24,8 +24,14 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
+        self.at(tokio::time::Instant::now())
+    }
+
+    /// Now, by a moment that was read a moment ago: a request reads clocks as rarely as it can.
+    pub(crate) fn at(&self, moment: tokio::time::Instant) -> Now {
+        let mono = moment.into_std().saturating_duration_since(self.start);
         Now {
-            mono_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            mono_ms: u64::try_from(mono.as_millis()).unwrap_or(u64::MAX),
             unix_s: (self.wall)().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         }
     }
@@ -48,6 +54,11 @@ pub(crate) fn http_date() -> String {
 /// A random number, for decisions and trace ids. Not for keys.
 pub(crate) fn entropy() -> u64 {
     fastrand::u64(..)
+}
+
+/// A random number that is as good, and long enough for a trace id.
+pub(crate) fn long_entropy() -> u128 {
+    fastrand::u128(..)
 }
 
 /// The time of day.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use crate::decision::{Decision, Outcome, TargetId};
@@ -20,22 +21,32 @@ pub(crate) struct InFlight {
     clock: Clock,
     decision: Decision,
     outcome: Outcome,
+    /// When it ended, where that is known.
+    at: Option<Instant>,
 }
 
 impl InFlight {
     pub(crate) fn new(router: Arc<Router>, clock: Clock, decision: Decision) -> Self {
-        InFlight { router, clock, decision, outcome: Outcome::Cancelled }
+        InFlight { router, clock, decision, outcome: Outcome::Cancelled, at: None }
+    }
+
+    /// Notes that it went well, at a moment that need not be read off a clock again.
+    pub(crate) fn answered(&mut self, status: u16, at: Instant) {
+        self.outcome = Outcome::Response(status);
+        self.at = Some(at);
     }
 
     /// Notes how it went; the last word counts.
     pub(crate) fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        self.at = None;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.router.report(&self.decision, self.outcome, self.clock.now());
+        let now = self.at.map_or_else(|| self.clock.now(), |at| self.clock.at(at));
+        self.router.report(&self.decision, self.outcome, now);
     }
 }
 

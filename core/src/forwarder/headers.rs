@@ -34,7 +34,7 @@ pub(crate) struct Arrival<'a> {
     /// The Host that a transform wants.
     pub(crate) rewritten_host: Option<&'a str>,
     pub(crate) unix_s: u64,
-    pub(crate) entropy: [u64; 2],
+    pub(crate) entropy: u128,
 }
 
 /// A request that does not get to a target; the status to answer with.
@@ -171,7 +171,7 @@ pub(crate) fn write_host(
     };
     if port != settings.port || !well_known {
         out.push(b':');
-        push_number(out, port.into());
+        push_number(out, port);
     }
     Ok(())
 }
@@ -223,7 +223,7 @@ fn push_peer(out: &mut Vec<u8>, arrival: &Arrival<'_>) {
                 if i > 0 {
                     out.push(b'.');
                 }
-                push_number(out, octet.into());
+                push_number(out, octet);
             }
         }
         IpAddr::V6(ip) if with_port => out.extend_from_slice(format!("[{ip}]").as_bytes()),
@@ -231,19 +231,22 @@ fn push_peer(out: &mut Vec<u8>, arrival: &Arrival<'_>) {
     }
     if with_port {
         out.push(b':');
-        push_number(out, arrival.peer.port().into());
+        push_number(out, arrival.peer.port());
     }
 }
 
 /// Writes X-Amzn-Trace-Id (spec: dataplane §6.2).
 pub(crate) fn write_trace_id(out: &mut Vec<u8>, sent: Option<&[u8]>, arrival: &Arrival<'_>) {
     let fresh = |out: &mut Vec<u8>| {
-        let [a, b] = arrival.entropy;
-        out.extend_from_slice(b"1-");
-        push_hex(out, arrival.unix_s, 8);
-        out.push(b'-');
-        push_hex(out, a, 16);
-        push_hex(out, b, 8);
+        // The time in seconds, of which 32 bits are written, and 96 random bits.
+        let id = u128::from(arrival.unix_s as u32) << 96 | arrival.entropy >> 32;
+        let mut digits = [0; 32];
+        // As long as it has to be.
+        let _ = const_hex::encode_to_slice(id.to_be_bytes(), &mut digits);
+        let (time, random) = digits.split_at(8);
+        for part in [b"1-", time, b"-", random] {
+            out.extend_from_slice(part);
+        }
     };
     let sent = sent.filter(|s| s.len() <= MAX_TRACE_ID).and_then(|s| std::str::from_utf8(s).ok());
     let fields = || {
@@ -262,28 +265,8 @@ pub(crate) fn write_trace_id(out: &mut Vec<u8>, sent: Option<&[u8]>, arrival: &A
 }
 
 /// Appends a number in decimal.
-pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + (number % 10) as u8;
-        }
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
-}
-
-/// Appends the lowest `digits` hexadecimal digits of a number.
-fn push_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = (number >> (4 * place)) & 15;
-        out.push(if digit < 10 { b'0' + digit as u8 } else { b'a' + (digit as u8 - 10) });
-    }
+pub(crate) fn push_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]

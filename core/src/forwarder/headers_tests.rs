@@ -10,7 +10,7 @@ fn arrival(settings: &ListenerSettings) -> Arrival<'_> {
         authority: None,
         rewritten_host: None,
         unix_s: 0x5e_00_00_01,
-        entropy: [1, 2],
+        entropy: (1 << 32 | 2) << 32,
     }
 }
 

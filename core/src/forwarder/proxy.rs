@@ -12,6 +12,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::body::{Body, BoxError, ClientBody, Finish, Progress, TargetBody};
 use super::drain::{Entered, InFlight, Open};
@@ -256,7 +257,7 @@ impl Client {
             authority: parts.uri.authority().map(Authority::as_str),
             rewritten_host: decided.host.as_deref(),
             unix_s: self.shared.clock.now().unix_s,
-            entropy: [clock::entropy(), clock::entropy()],
+            entropy: clock::long_entropy(),
         }
     }
 
@@ -306,7 +307,7 @@ impl Client {
                 sent.map(|answer| (answer, None)).map_err(BoxError::from)
             }
         };
-        finish.record.dispatched();
+        finish.record.dispatched(Instant::now());
         let answer = tokio::select! {
             answer = sending => answer,
             () = &mut gone => {

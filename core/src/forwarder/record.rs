@@ -160,9 +160,9 @@ impl Record {
         }
     }
 
-    /// The request is on its way to the target, from now on.
-    pub(crate) fn dispatched(&mut self) -> Instant {
-        *self.dispatched.insert(Instant::now())
+    /// The request is on its way to the target.
+    pub(crate) fn dispatched(&mut self, at: Instant) {
+        self.dispatched = Some(at);
     }
 
     /// The target's head has come.

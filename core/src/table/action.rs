@@ -117,7 +117,7 @@ fn fill(
                 Some(host) => push_safe(without_port(host), texts)?,
                 None => texts.push(listener.dns_name.as_bytes())?,
             },
-            Piece::Port => push_number(listener.shown_port, texts)?,
+            Piece::Port => texts.push(itoa::Buffer::new().format(listener.shown_port).as_bytes())?,
             Piece::Path => {
                 push_safe(subject.sent_path.strip_prefix(b"/").unwrap_or(subject.sent_path), texts)?;
             }
@@ -141,20 +141,6 @@ fn push_safe(text: &[u8], texts: &mut Texts) -> Result<(), Full> {
         rest = after;
     }
     texts.push(rest)
-}
-
-fn push_number(n: u16, texts: &mut Texts) -> Result<(), Full> {
-    let mut digits = [0; 5];
-    let (mut n, mut len) = (n, 0);
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + (n % 10) as u8;
-        n /= 10;
-        len += 1;
-        if n == 0 {
-            break;
-        }
-    }
-    texts.push(digits.get(5 - len..).unwrap_or_default())
 }
 
 /// Rewrites of what goes to the target.

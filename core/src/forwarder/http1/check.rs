@@ -5,6 +5,7 @@
 use http_desync_guardian::request_analyzer::HttpRequestData;
 use http_desync_guardian::{ClassificationReason, RequestSafetyTier};
 
+use super::chars::is_token;
 use super::framing::Framing;
 use super::head::{Head, HttpVersion, Name};
 use crate::forwarder::settings::DesyncMode;
@@ -45,14 +46,14 @@ impl Checked {
     }
 }
 
-/// Judges a head; `bytes` is the whole of it.
-pub(crate) fn check(bytes: &[u8], head: &Head<'_>, mode: DesyncMode) -> Result<Checked, Refused> {
+/// Judges a head.
+pub(crate) fn check(head: &Head<'_>, mode: DesyncMode) -> Result<Checked, Refused> {
     let version = match head.http_version() {
         Err(505) => return Err(Refused { status: 505, class: None }),
         version => version,
     };
-    let plain = is_plain(bytes, head);
-    let class = if plain { None } else { classify(bytes, head) };
+    let plain = is_plain(head);
+    let class = if plain { None } else { classify(head) };
     let refused = |status| Refused { status, class };
     let blocked = class.is_some_and(|c| match mode {
         DesyncMode::Monitor => false,
@@ -101,15 +102,15 @@ pub(crate) fn check(bytes: &[u8], head: &Head<'_>, mode: DesyncMode) -> Result<C
     })
 }
 
-fn classify(bytes: &[u8], head: &Head<'_>) -> Option<Class> {
+fn classify(head: &Head<'_>) -> Option<Class> {
     // HTTP/0.9 has a line and no head; what the classifier says of a missing end is not meant for it.
     let simple = head.version.is_empty() && head.lines.is_empty();
     let whole;
     let bytes = if simple {
-        whole = [bytes, b"\r\n"].concat();
+        whole = [head.bytes, b"\r\n"].concat();
         whole.as_slice()
     } else {
-        bytes
+        head.bytes
     };
     let found = HttpRequestData::analyze_raw_request(bytes);
     (found.tier != RequestSafetyTier::Compliant).then_some(Class { tier: found.tier, reason: found.reason })
@@ -117,29 +118,28 @@ fn classify(bytes: &[u8], head: &Head<'_>) -> Option<Class> {
 
 /// Whether a head is so ordinary that the classifier has nothing to find in it. Says no to everything it
 /// is not sure of; a test holds it against the classifier.
-fn is_plain(bytes: &[u8], head: &Head<'_>) -> bool {
+fn is_plain(head: &Head<'_>) -> bool {
+    let bytes = head.bytes;
     let version = matches!(head.version, b"HTTP/1.1" | b"HTTP/1.0");
-    let target = head.target.first() == Some(&b'/') && head.target.iter().all(|b| matches!(b, b'!'..=b'~'));
+    let target = head.target.first() == Some(&b'/') && !head.target.contains(&b' ');
     if !version || !target || !matches!(head.method, b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE") {
         return false;
     }
     // Every line ends with CRLF, and CR stands nowhere else.
-    let newlines = head.lines.len() + 2;
-    if memchr::memchr_iter(b'\r', bytes).count() != newlines || !bytes.ends_with(b"\r\n\r\n") {
+    let ends = head.lines.len() + 2;
+    if !head.crlf || memchr::memchr_iter(b'\r', bytes).count() != ends || !bytes.ends_with(b"\r\n\r\n") {
         return false;
     }
-    head.lines.iter().all(|line| {
-        let starts = line.name.first().is_some_and(u8::is_ascii_alphabetic);
-        let name = starts & only(&ORDINARY, line.name);
-        // Without a table, so that many bytes are done at a time.
-        let value =
-            !line.value.is_empty() & line.value.iter().fold(true, |ok, b| ok & matches!(b, b' '..=b'~'));
-        // Anything that could be taken for one of the two framing headers is looked at closely.
-        let framing = matches!(line.name.first().map(u8::to_ascii_lowercase), Some(b'c' | b't'))
-            && line.name.len() > 12
-            || line.name.len() > 40;
-        name && value && !framing
-    })
+    // Without a table and to the end, so that many bytes are done at a time.
+    let visible =
+        bytes.iter().fold(true, |ok, b| ok & (matches!(b, b' '..=b'~') | matches!(b, b'\r' | b'\n')));
+    visible
+        && head.lines.iter().all(|line| {
+            let first = line.name.first().copied().unwrap_or_default();
+            // Anything that could be taken for one of the two framing headers is looked at closely.
+            let framing = matches!(first | 0x20, b'c' | b't') && line.name.len() > 12 || line.name.len() > 40;
+            line.ordinary && first.is_ascii_alphabetic() && !line.value.is_empty() && !framing
+        })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,35 +185,6 @@ fn content_length(head: &Head<'_>) -> Result<Framing, Bad> {
     }
     let value = std::str::from_utf8(value).map_err(|_| Bad)?;
     value.parse().map(Framing::Length).map_err(|_| Bad)
-}
-
-/// Whether a name can be written as a header name or a method.
-pub(crate) fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && only(&TOKEN, name)
-}
-
-/// Whether all of `bytes` are in `table`. To the end of them, for names are short and this does not branch.
-fn only(table: &[bool; 256], bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |ok, b| ok & table.get(usize::from(*b)).copied().unwrap_or(false))
-}
-
-static TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
-/// What ordinary names are made of.
-static ORDINARY: [bool; 256] = alphanumeric_or(b"-");
-
-const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut i = 0;
-    while i < others.len() {
-        table[others[i] as usize] = true;
-        i += 1;
-    }
-    table
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 
 fn checked(text: &str, mode: DesyncMode) -> Result<Checked, u16> {
-    check(text.as_bytes(), &Head::cut(text.as_bytes()), mode).map_err(|r| r.status)
+    check(&Head::again(text.as_bytes()), mode).map_err(|r| r.status)
 }
 
 fn request(lines: &str) -> String {
@@ -100,8 +100,8 @@ fn what_is_plain_is_compliant() {
             text += &format!("{n}: {v}{}", seed.choice(ends).unwrap());
         }
         text += seed.choice(ends).unwrap();
-        let head = Head::cut(text.as_bytes());
-        if is_plain(text.as_bytes(), &head) {
+        let head = Head::again(text.as_bytes());
+        if is_plain(&head) {
             plain += 1;
             let found = HttpRequestData::analyze_raw_request(text.as_bytes());
             assert_eq!(found.tier, RequestSafetyTier::Compliant, "{text:?}: {:?}", found.reason);

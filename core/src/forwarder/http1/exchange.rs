@@ -160,6 +160,8 @@ pub(crate) struct Exchange<'a, S, T> {
     idle: Duration,
     last: Instant,
     started: Instant,
+    /// Not polled yet: what moves at once moves when it started.
+    fresh: bool,
     gone: Option<Gone>,
 }
 
@@ -193,6 +195,7 @@ where
             idle,
             last: now,
             started: now,
+            fresh: true,
             gone: None,
         }
     }
@@ -202,7 +205,7 @@ where
         self.download.is_some()
     }
 
-    /// When the last byte moved.
+    /// When the last byte moved, but for an answer that came in one piece.
     pub(crate) fn last_moved(&self) -> Instant {
         self.last
     }
@@ -239,20 +242,21 @@ where
         H: FnMut(&httparse::Response<'_, '_>, &mut Vec<u8>) -> Result<Download, Fail>,
         W: Fn() -> Gone,
     {
-        let mut moved_ever = false;
-        loop {
-            let up = self.poll_up(cx)?;
-            let down = self.poll_down(cx, head)?;
-            let switched = self.download.is_some_and(|d| d.switch);
-            if switched || self.delivered {
-                return Poll::Ready(Ok(()));
+        // What comes from the target first: with its end there is nothing to be asked of the client. Each way
+        // goes on until it has to wait, and neither waits for the other.
+        let headed = self.answered();
+        let down = self.poll_down(cx, head)?;
+        let switched = self.download.is_some_and(|d| d.switch);
+        if switched || self.delivered {
+            // An answer in one piece ends when its head comes, which the caller notes.
+            if headed {
+                self.last = Instant::now();
             }
-            moved_ever |= up || down;
-            if !up && !down {
-                break;
-            }
+            return Poll::Ready(Ok(()));
         }
-        if moved_ever {
+        let up = self.poll_up(cx)?;
+        let fresh = std::mem::take(&mut self.fresh);
+        if (down || up) && !fresh {
             self.last = Instant::now();
         }
         loop {
@@ -338,15 +342,16 @@ where
     /// 460 without the target's time, so the load balancer goes by the end of the client's side (spec:
     /// dataplane §7.3). An answer that has begun is sent to its end.
     fn poll_client_left(&mut self, cx: &mut Context<'_>) -> Result<bool, Fail> {
-        if self.client.eof || self.client.inbox.len() >= AHEAD {
-            return Ok(false);
+        let mut moved = false;
+        while !self.client.eof && self.client.inbox.len() < AHEAD {
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(0)) if self.answered() => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Fail::ClientLeft),
+                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Pending => break,
+            }
         }
-        match self.client.poll_fill(cx) {
-            Poll::Ready(Ok(0)) if self.answered() => Ok(false),
-            Poll::Ready(Ok(0) | Err(_)) => Err(Fail::ClientLeft),
-            Poll::Ready(Ok(_)) => Ok(true),
-            Poll::Pending => Ok(false),
-        }
+        Ok(moved)
     }
 
     /// From the target to the client.

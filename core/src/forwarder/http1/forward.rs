@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::buffer::Buffer;
 use super::exchange::{Exchange, Fail};
@@ -33,6 +34,8 @@ pub(crate) struct Way<'a> {
     pub(crate) judged: &'a Judged,
     /// Whether the client's connection ends with this request.
     pub(crate) last: bool,
+    /// A moment since when nothing has been waited for.
+    pub(crate) recent: Instant,
     /// The client's head, where the answer has to be looked at together with it; else empty.
     pub(crate) kept: &'a [u8],
 }
@@ -58,18 +61,20 @@ pub(crate) async fn run<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Way { listener, group, forward, judged, last, kept } = way;
+    let Way { listener, group, forward, judged, last, mut recent, kept } = way;
     let key =
         Key { address: forward.address, source: listener.source, https: group.protocol == Protocol::Https };
     let worker = session.client.worker.clone();
-    let mut target = match worker.pool.take(&key, listener.idle, session.heard) {
+    let mut target = match worker.pool.take(&key, listener.idle, recent) {
         Some(stream) => stream,
         None => {
             let empty = matches!(judged.checked.framing, Framing::Empty | Framing::Length(0));
             // In a box, as the tunnel: most requests have no use for the room it takes.
-            Box::pin(connect(session, &key, record, report))
+            let stream = Box::pin(connect(session, &key, record, report))
                 .await
-                .map_err(|f| Failed { request_read: empty, ..f })?
+                .map_err(|f| Failed { request_read: empty, ..f })?;
+            recent = Instant::now();
+            stream
         }
     };
     if judged.checked.websocket {
@@ -88,11 +93,11 @@ where
         websocket: judged.checked.websocket,
         keep_alive: &keep_alive,
     };
-    let now = record.dispatched();
+    record.dispatched(recent);
     let (shared, peer) = (session.client.shared.clone(), session.client.peer);
     let Session { conn, timer, .. } = session;
     let mut exchange =
-        Exchange::new(conn, &mut target, (up, down), judged.checked.framing, (listener.idle, now));
+        Exchange::new(conn, &mut target, (up, down), judged.checked.framing, (listener.idle, recent));
     let mut on_head = |head: &httparse::Response<'_, '_>, out: &mut Vec<u8>| {
         let application = if group.app_cookie {
             application_cookie(head, judged, (kept, peer), &shared)
@@ -113,9 +118,10 @@ where
     let reusable = exchange.target_reusable() && !ends;
     let moved = exchange.last_moved();
     let moved = record.headed_at().map_or(moved, |headed| headed.max(moved));
+    session.heard = moved;
     match ended {
         Ok(()) => {
-            report.ended(Outcome::Response(record.target_status.unwrap_or_default()));
+            report.answered(record.target_status.unwrap_or_default(), moved);
             if record.target_status == Some(101) {
                 let (_, down) = exchange.rest();
                 Box::pin(switched(session, target, down, way, record)).await;
@@ -192,7 +198,7 @@ fn application_cookie(
     (kept, peer): (&[u8], SocketAddr),
     shared: &Shared,
 ) -> Vec<u8> {
-    let asked = Head::cut(kept);
+    let asked = Head::again(kept);
     let request = View { head: &asked, peer, drop_invalid: false };
     OUTPUT.with_borrow_mut(|output| {
         let sets = |name: &str| response::sets_cookie(head, name);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use super::chars;
 use crate::forwarder::headers::is_valid_name;
 use crate::request::RequestView;
 
@@ -13,21 +14,25 @@ pub(crate) const MAX_LINE: usize = 16 * 1024;
 /// The longest head.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
+/// How long each line is, with its end. No line is longer than [`MAX_LINE`], and many short ones take no more
+/// memory than themselves.
+pub(crate) type Lengths = SmallVec<[u16; 24]>;
+
 /// Looks for the end of a head, a few bytes at a time, without looking at a byte twice.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scan {
     at: usize,
     line_start: usize,
-    lines: usize,
+    lines: Lengths,
 }
 
 /// What a scan found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// More bytes are needed.
     Partial,
-    /// The head is so long.
-    Head(usize),
+    /// A head of these lines.
+    Head(Lengths),
     /// An empty line before a request, so long, is to be skipped (RFC 9112 §2.2).
     Skip(usize),
     /// Too long for the status.
@@ -42,27 +47,28 @@ impl Scan {
             let newline = memchr::memchr(b'\n', rest).map(|n| self.at + n);
             let length = newline.unwrap_or(bytes.len()) - self.line_start;
             if length >= MAX_LINE {
-                return Found::TooLong(if self.lines == 0 { 414 } else { 400 });
+                return Found::TooLong(if self.lines.is_empty() { 414 } else { 400 });
             }
             let Some(newline) = newline else {
                 self.at = bytes.len();
                 return if self.at > MAX_HEAD { Found::TooLong(400) } else { Found::Partial };
             };
+            self.at = newline + 1;
+            if self.at > MAX_HEAD {
+                return Found::TooLong(400);
+            }
             let line = bytes.get(self.line_start..newline).unwrap_or_default();
-            let end = newline + 1;
-            if line.is_empty() || line == b"\r" {
-                return match self.lines {
-                    0 => Found::Skip(end),
-                    _ if end > MAX_HEAD => Found::TooLong(400),
-                    _ => Found::Head(end),
-                };
+            let (first, empty) = (self.lines.is_empty(), line.is_empty() || line == b"\r");
+            if first && empty {
+                return Found::Skip(self.at);
             }
+            // It is not longer than a line may be.
+            self.lines.push((self.at - self.line_start) as u16);
             // HTTP/0.9 has a request line and nothing else: no version, no end of a head.
-            if self.lines == 0 && is_simple(line) {
-                return Found::Head(end);
+            if empty || (first && is_simple(line)) {
+                return Found::Head(std::mem::take(&mut self.lines));
             }
-            self.lines += 1;
-            (self.at, self.line_start) = (end, end);
+            self.line_start = self.at;
         }
     }
 
@@ -143,24 +149,57 @@ pub(crate) struct Line<'a> {
     /// Without the white space around it.
     pub(crate) value: &'a [u8],
     pub(crate) known: Name,
+    /// The name is made of letters, digits and hyphens.
+    pub(crate) ordinary: bool,
+    /// Where the line stands in the head, with its end.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Line<'_> {
+    /// Whether the line looks as it would be written: one space behind the colon, none behind the value, CRLF.
+    pub(crate) fn is_tidy(&self, head: &[u8]) -> bool {
+        let written = self.name.len() + self.value.len() + ": \r\n".len();
+        self.end - self.start == written && head.get(self.start + self.name.len() + 1) == Some(&b' ')
+    }
 }
 
 /// A head, cut into pieces.
 #[derive(Clone, Debug)]
 pub(crate) struct Head<'a> {
+    /// All of it.
+    pub(crate) bytes: &'a [u8],
     pub(crate) method: &'a [u8],
     pub(crate) target: &'a [u8],
     /// As sent; empty for HTTP/0.9.
     pub(crate) version: &'a [u8],
     pub(crate) lines: SmallVec<[Line<'a>; 24]>,
+    /// Every line ends with CRLF, an empty one at the end as well.
+    pub(crate) crlf: bool,
 }
 
 impl<'a> Head<'a> {
+    /// Cuts a head anew that was cut before.
+    pub(crate) fn again(bytes: &'a [u8]) -> Self {
+        let lengths: Lengths = bytes.split_inclusive(|b| *b == b'\n').map(|l| l.len() as u16).collect();
+        Head::cut(bytes, &lengths)
+    }
+
     /// Cuts what [`Scan`] has found.
-    pub(crate) fn cut(bytes: &'a [u8]) -> Self {
-        let mut rest = bytes;
-        let first = next_line(&mut rest).unwrap_or_default();
-        let (method, after) = split_at_byte(first, b' ').unwrap_or((first, &[]));
+    pub(crate) fn cut(bytes: &'a [u8], lengths: &[u16]) -> Self {
+        let mut end = 0;
+        let mut crlf = true;
+        let mut pieces = lengths.iter().map(|length| {
+            let start = end;
+            end += usize::from(*length);
+            let line = bytes.get(start..end).unwrap_or_default();
+            crlf &= line.ends_with(b"\r\n");
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            (line.strip_suffix(b"\r").unwrap_or(line), start, end)
+        });
+        let first = pieces.next().unwrap_or_default().0;
+        let method = memchr::memchr(b' ', first).and_then(|at| split_around(first, at));
+        let (method, after) = method.unwrap_or((first, &[]));
         // The version stands behind the last space, whatever is in the target.
         let (target, version) = match memchr::memrchr(b' ', after) {
             Some(space) => {
@@ -170,11 +209,14 @@ impl<'a> Head<'a> {
             None => (after, &[] as &[u8]),
         };
         let mut lines = SmallVec::new();
-        while let Some(line) = next_line(&mut rest).filter(|l| !l.is_empty()) {
-            let (name, value) = split_at_byte(line, b':').unwrap_or((line, &[]));
-            lines.push(Line { name, value: value.trim_ascii(), known: Name::of(name) });
+        for (line, start, end) in pieces.take_while(|(line, ..)| !line.is_empty()) {
+            let colon = line.iter().position(|b| !chars::is_ordinary(*b)).unwrap_or_default();
+            let ordinary = line.get(colon) == Some(&b':');
+            let colon = if ordinary { Some(colon) } else { memchr::memchr(b':', line) };
+            let (name, value) = colon.and_then(|at| split_around(line, at)).unwrap_or((line, &[]));
+            lines.push(Line { name, value: value.trim_ascii(), known: Name::of(name), ordinary, start, end });
         }
-        Head { method, target, version, lines }
+        Head { bytes, method, target, version, lines, crlf }
     }
 
     /// The version, or the status for what is none we speak: 505 for one that could be, else 400.
@@ -253,25 +295,19 @@ impl RequestView for View<'_, '_> {
     }
 }
 
-fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    if rest.is_empty() {
-        return None;
-    }
-    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-    let (line, after) = rest.split_at(end);
-    *rest = after.get(1..).unwrap_or_default();
-    Some(line.strip_suffix(b"\r").unwrap_or(line))
-}
-
-fn split_at_byte(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(byte, bytes)?;
-    let (before, after) = bytes.split_at(at);
+/// What stands before the byte at `at`, and what behind it.
+fn split_around(bytes: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
+    let (before, after) = bytes.split_at_checked(at)?;
     Some((before, after.get(1..)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn head(lengths: &[u16]) -> Found {
+        Found::Head(Lengths::from_slice(lengths))
+    }
 
     #[test]
     fn a_head_is_found_however_it_is_cut() {
@@ -280,10 +316,10 @@ mod tests {
             let mut scan = Scan::default();
             let ends: Vec<usize> = (step..whole.len()).step_by(step).chain([whole.len()]).collect();
             let found = ends.into_iter().map(|end| scan.look(&whole[..end])).find(|f| *f != Found::Partial);
-            assert_eq!(found, Some(Found::Head(whole.len() - 4)), "{step}");
+            assert_eq!(found, Some(head(&[16, 9, 2])), "{step}");
         }
         assert_eq!(Scan::default().look(b"\r\nGET /"), Found::Skip(2));
-        assert_eq!(Scan::default().look(b"GET /\r\n"), Found::Head(7));
+        assert_eq!(Scan::default().look(b"GET /\r\n"), head(&[7]));
     }
 
     #[test]
@@ -295,12 +331,13 @@ mod tests {
         let many = format!("GET / HTTP/1.1\r\n{}", format!("A: {}\r\n", "b".repeat(1000)).repeat(66));
         assert_eq!(Scan::default().look(many.as_bytes()), Found::TooLong(400));
         let fits = format!("GET / HTTP/1.1\r\n{}\r\n", format!("A: {}\r\n", "b".repeat(1000)).repeat(60));
-        assert_eq!(Scan::default().look(fits.as_bytes()), Found::Head(fits.len()));
+        let lengths = [vec![16], vec![1005; 60], vec![2]].concat();
+        assert_eq!(Scan::default().look(fits.as_bytes()), head(&lengths));
     }
 
     #[test]
     fn lines_are_cut_and_known() {
-        let head = Head::cut(b"GET /a b?c HTTP/1.1\r\nHOST:  a \r\nX-Amzn-Mtls-Clientcert: x\nOdd\r\n\r\n");
+        let head = Head::again(b"GET /a b?c HTTP/1.1\r\nHOST:  a \r\nX-Amzn-Mtls-Clientcert: x\nOdd\r\n\r\n");
         assert_eq!((head.method, head.target, head.version), (&b"GET"[..], &b"/a b?c"[..], &b"HTTP/1.1"[..]));
         assert_eq!(head.first(Name::Host), Some(&b"a"[..]));
         assert_eq!(head.lines[1].known, Name::Tls);
@@ -308,8 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn only_lines_as_they_are_written_are_tidy() {
+        // The last line has a name and no colon; a bare LF is not told by a line's length.
+        let text =
+            b"GET / HTTP/1.1\r\nA: b\r\nA:b\r\nA:  b\r\nA: b \r\nA:b \r\nA: \r\nA:\r\nA : b\r\nA\r\n\r\n";
+        let head = Head::again(text);
+        let tidy: Vec<bool> = head.lines.iter().map(|line| line.is_tidy(head.bytes)).collect();
+        assert_eq!(tidy, [true, false, false, false, false, true, false, true, false]);
+        assert!(head.crlf);
+        for odd in ["A: b \n", "A:  b\n", "A: b\n"] {
+            let text = format!("GET / HTTP/1.1\r\n{odd}\r\n");
+            assert!(!Head::again(text.as_bytes()).crlf, "{odd:?}");
+        }
+    }
+
+    #[test]
     fn versions_we_do_not_speak_have_a_status() {
-        let version = |v: &str| Head::cut(format!("GET / {v}\r\n\r\n").as_bytes()).http_version();
+        let version = |v: &str| Head::again(format!("GET / {v}\r\n\r\n").as_bytes()).http_version();
         assert_eq!(version("HTTP/1.1"), Ok(HttpVersion::V11));
         assert_eq!(version("HTTP/1.7"), Ok(HttpVersion::V11));
         assert_eq!(version("HTTP/1.0"), Ok(HttpVersion::V10));
@@ -323,7 +375,7 @@ mod tests {
     fn absolute_targets_have_an_authority() {
         let of = |t: &str| {
             let text = format!("GET {t} HTTP/1.1\r\n\r\n");
-            let head = Head::cut(text.as_bytes());
+            let head = Head::again(text.as_bytes());
             head.absolute()
                 .map(|(a, b)| (String::from_utf8_lossy(a).into(), String::from_utf8_lossy(b).into()))
         };

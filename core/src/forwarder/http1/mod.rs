@@ -3,6 +3,7 @@
 //! sockets in one task, which is what it costs.
 
 mod buffer;
+mod chars;
 mod check;
 mod exchange;
 mod forward;

@@ -5,7 +5,8 @@ use http::header::{Entry, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::buffer::Buffer;
-use super::check::{Checked, check, is_token};
+use super::chars::is_token;
+use super::check::{Checked, check};
 use super::framing::Framing;
 use super::head::{Head, HttpVersion, Name, View};
 use crate::decision::{Decision, Verdict};
@@ -44,14 +45,14 @@ pub(crate) struct Context<'a> {
 
 /// Judges and decides; and writes the head for the target, where nothing has to be asked before.
 pub(crate) fn prepare(
-    bytes: &[u8],
+    (bytes, lengths): (&[u8], &[u16]),
     context: Context<'_>,
     all: &Settings,
     (output, record): (&mut Output, &mut Record),
     out: &mut Buffer,
 ) -> Result<(Judged, Option<Result<(), u16>>), u16> {
-    let head = Head::cut(bytes);
-    let judged = judge(bytes, &head, context, output, record)?;
+    let head = Head::cut(bytes, lengths);
+    let judged = judge(&head, context, output, record)?;
     let asks = judged.decision.authenticate.is_some() || context.client.shared.hooks.firewall.is_some();
     let http1 = match judged.decision.verdict {
         Verdict::Forward(to) => all.group(to.group).is_some_and(|g| g.version == ProtocolVersion::Http1),
@@ -67,7 +68,6 @@ pub(crate) fn prepare(
 
 /// Judges and decides. An error is a status for the client.
 fn judge(
-    bytes: &[u8],
     head: &Head<'_>,
     context: Context<'_>,
     output: &mut Output,
@@ -77,7 +77,7 @@ fn judge(
     if client.shared.observe.wants_text() {
         record.texts = Some(Box::new(texts(head, settings, client.bound_port)));
     }
-    let checked = check(bytes, head, settings.desync).map_err(|refused| {
+    let checked = check(head, settings.desync).map_err(|refused| {
         record.class = refused.class;
         refused.status
     })?;
@@ -105,7 +105,7 @@ fn judge(
 
 /// The head as a hook sees it.
 pub(crate) fn for_hook(bytes: &[u8], context: Context<'_>, judged: &Judged) -> HookRequest {
-    let head = Head::cut(bytes);
+    let head = Head::again(bytes);
     let mut headers = HeaderMap::new();
     for line in &head.lines {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(line.name), HeaderValue::from_bytes(line.value))
@@ -163,7 +163,7 @@ fn arrival<'a>(
         authority: authority.map(std::str::from_utf8).transpose().map_err(|_| 400u16)?,
         rewritten_host: judged.host.as_deref(),
         unix_s: now.unix_s,
-        entropy: [clock::entropy(), clock::entropy()],
+        entropy: clock::long_entropy(),
     })
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn compose(
         crate::model::Protocol::Https => b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: ".as_slice(),
         crate::model::Protocol::Http => b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
     });
-    headers::push_number(out, settings.port.into());
+    headers::push_number(out, settings.port);
     out.extend_from_slice(b"\r\nX-Amzn-Trace-Id: ");
     let before = out.len();
     headers::write_trace_id(out, head.first(Name::TraceId), &arrival);
@@ -270,6 +270,9 @@ fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, judged: 
                 .any(|kept| n.eq_ignore_ascii_case(kept.as_bytes()))
         })
         .collect();
+    // Lines that are already as they are to be written are copied many at a time.
+    let mut tidy = 0..0;
+    let copy = |out: &mut Vec<u8>, lines| out.extend_from_slice(head.bytes.get(lines).unwrap_or_default());
     for line in &head.lines {
         let passes = match line.known {
             Name::UserAgent => true,
@@ -302,8 +305,17 @@ fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, judged: 
         if !added.is_empty() && added.keys().any(|k| name.eq_ignore_ascii_case(k.as_str().as_bytes())) {
             continue;
         }
-        push_line(out, name, line.value);
+        if head.crlf && !folded && line.is_tidy(head.bytes) {
+            if tidy.end != line.start {
+                copy(out, std::mem::replace(&mut tidy, line.start..line.start));
+            }
+            tidy.end = line.end;
+        } else {
+            copy(out, std::mem::take(&mut tidy));
+            push_line(out, name, line.value);
+        }
     }
+    copy(out, tidy);
     if invalid {
         let count = &settings.metrics.count;
         let counter = if settings.drop_invalid { &count.dropped_invalid } else { &count.forwarded_invalid };

@@ -54,13 +54,13 @@ pub(crate) fn write(
     }
 
     out.extend_from_slice(b"HTTP/1.1 ");
-    crate::forwarder::headers::push_number(out, status.into());
+    crate::forwarder::headers::push_number(out, status);
     out.push(b' ');
     out.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    for header in response.headers.iter() {
+    for (header, known) in response.headers.iter().zip(&source.known) {
         let name = header.name.as_bytes();
-        let passes = match Name::of(name) {
+        let passes = match known {
             Name::Connection | Name::HopByHop | Name::TransferEncoding | Name::Upgrade => false,
             // The length of what a HEAD or a 304 would have had is the target's to tell.
             Name::ContentLength => bodiless && !switch && status != 204,
@@ -93,6 +93,8 @@ pub(crate) fn write(
 
 /// What the target's own head says of its connection and its body.
 struct Source<'a> {
+    /// What each header is, in their order.
+    known: smallvec::SmallVec<[Name; 32]>,
     chunked: bool,
     length: Option<u64>,
     keep: bool,
@@ -103,14 +105,15 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn of(response: &httparse::Response<'_, 'a>) -> Result<Self, Fail> {
         let mut source = Source {
+            known: response.headers.iter().map(|h| Name::of(h.name.as_bytes())).collect(),
             chunked: false,
             length: None,
             keep: response.version == Some(1),
             connection: smallvec::SmallVec::new(),
         };
         let mut coded = false;
-        for header in response.headers.iter() {
-            match Name::of(header.name.as_bytes()) {
+        for (header, known) in response.headers.iter().zip(&source.known) {
+            match known {
                 Name::TransferEncoding => {
                     let coding = header.value.trim_ascii();
                     if coded

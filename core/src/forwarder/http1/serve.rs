@@ -14,7 +14,7 @@ use super::buffer::Buffer;
 use super::exchange::{Conn, Timer};
 use super::forward;
 use super::framing::{Decoder, Framing};
-use super::head::{Found, Head, HttpVersion, Scan};
+use super::head::{Found, Head, HttpVersion, Lengths, Scan};
 use super::request::{Context, Judged, compose, for_hook, no_texts, prepare};
 use crate::decision::Verdict;
 use crate::forwarder::drain::InFlight;
@@ -30,7 +30,7 @@ const DISCARD: u64 = 256 * 1024;
 
 /// What a connection waits for between requests.
 enum Next {
-    Head(usize),
+    Head(Lengths),
     TooLong(u16),
     /// The client was silent; whether in the middle of a head.
     Silent(bool),
@@ -107,9 +107,9 @@ where
             Next::Broken => unread(session, &listener, 400, &mut record).await,
             Next::Silent(true) => unread(session, &listener, 408, &mut record).await,
             Next::TooLong(status) => unread(session, &listener, status, &mut record).await,
-            Next::Head(length) => {
+            Next::Head(lines) => {
                 let open = session.client.open.enter();
-                let then = one(session, &settings, &listener, length, last, &mut record).await;
+                let then = one(session, &settings, &listener, &lines, last, &mut record).await;
                 drop(open);
                 then
             }
@@ -120,6 +120,8 @@ where
         let group = record_group(&record, &settings);
         session.client.finished(&record, &listener, group);
         match then {
+            // What is read ahead is heard now; a forward has noted when it ended.
+            Then::Next if record.headed_at().is_none() => session.heard = Instant::now(),
             Then::Next => {}
             Then::Close => {
                 linger(session).await;
@@ -149,13 +151,11 @@ where
     D: Future<Output = bool>,
 {
     let mut scan = Scan::default();
-    // What has been read ahead is heard now.
-    session.heard = Instant::now();
     std::future::poll_fn(|cx| {
         loop {
             let Session { conn, timer, heard, .. } = session;
             match scan.look(conn.inbox.bytes()) {
-                Found::Head(length) => return Poll::Ready(Next::Head(length)),
+                Found::Head(lines) => return Poll::Ready(Next::Head(lines)),
                 Found::TooLong(status) => return Poll::Ready(Next::TooLong(status)),
                 Found::Skip(length) => {
                     conn.inbox.consume(length);
@@ -196,22 +196,26 @@ async fn one<S>(
     session: &mut Session<S>,
     settings: &Arc<Settings>,
     listener: &ListenerSettings,
-    length: usize,
+    lines: &[u16],
     last: bool,
     record: &mut Record,
 ) -> Then
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let context =
-        Context { client: &session.client, settings: listener, now: session.client.shared.clock.now() };
+    let context = Context {
+        client: &session.client,
+        settings: listener,
+        now: session.client.shared.clock.at(session.heard),
+    };
     let mut up = Buffer::default();
     let mut refused = 0;
+    let length = lines.iter().map(|l| usize::from(*l)).sum();
     // Not a `match`: what is matched on would stay in the future for as long as it lives.
     let Some((judged, composed)) = OUTPUT
         .with_borrow_mut(|output| {
             let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
-            prepare(head, context, settings, (output, record), &mut up)
+            prepare((head, lines), context, settings, (output, record), &mut up)
         })
         .map_err(|status| refused = status)
         .ok()
@@ -230,10 +234,11 @@ where
         record.turned_away(status);
         return answer_with(session, listener, Answer::error(status), &judged, last, record).await;
     }
-    let mut added = HeaderMap::new();
+    let (mut added, mut recent) = (HeaderMap::new(), session.heard);
     if judged.decision.authenticate.is_some() || session.client.shared.hooks.firewall.is_some() {
         let head = session.conn.inbox.bytes().get(..length).unwrap_or_default().to_vec();
         let asked = Box::pin(ask_hooks(&head, context, &judged, record)).await;
+        recent = Instant::now();
         match asked {
             Ok(fields) => added = fields,
             Err(answer) => {
@@ -262,15 +267,15 @@ where
         return answer_with(session, listener, Answer::error(status), &judged, last, record).await;
     }
     let head = session.conn.inbox.bytes().get(..length).unwrap_or_default();
-    let composed =
-        composed.unwrap_or_else(|| compose(up.tail(), &Head::cut(head), context, &judged, &added, record));
+    let composed = composed
+        .unwrap_or_else(|| compose(up.tail(), &Head::cut(head, lines), context, &judged, &added, record));
     let kept = if group.app_cookie { head.to_vec() } else { Vec::new() };
     session.conn.inbox.consume(length);
     if let Err(status) = composed {
         record.turned_away(status);
         return answer_with(session, listener, Answer::error(status), &judged, last, record).await;
     }
-    let way = forward::Way { listener, group, forward, judged: &judged, last, kept: &kept };
+    let way = forward::Way { listener, group, forward, judged: &judged, last, recent, kept: &kept };
     match forward::run(session, way, up, record, &mut report).await {
         Ok(then) => then,
         Err(failed) => {
