@@ -90,7 +90,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 fn framing(head: &[u8]) -> Framing {
-    let head = Head::cut(head);
+    let head = Head::again(head);
     if head.first(Name::TransferEncoding).is_some() {
         return Framing::Chunked;
     }
