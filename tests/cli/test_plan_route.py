@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from conftest import EXAMPLES, run
@@ -107,6 +108,25 @@ def test_route_is_fair_and_repeatable() -> None:
     sick = next(iter(spread))
     rest = route("target-type-ip", *args, "--unhealthy", f"{sick}:80")
     assert sick not in {r["Action"]["Target"]["Id"] for r in rest}
+
+
+@pytest.mark.parametrize(("drops", "kind"), [("false", "fixed-response"), ("true", "redirect")])
+def test_route_drops_what_the_load_balancer_drops(tmp_path: Path, drops: str, kind: str) -> None:
+    rule = {
+        "Priority": "1",
+        "Conditions": [{"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "X_Env", "Values": ["1"]}}],
+        "Actions": [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "418"}}],
+    }
+    redirect = {"Type": "redirect", "RedirectConfig": {"Path": "/other", "StatusCode": "HTTP_301"}}
+    arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/lb/0123456789abcdef"
+    listener = {"Port": 80, "Protocol": "HTTP", "DefaultActions": [redirect], "Rules": [rule]}
+    attribute = {"Key": "routing.http.drop_invalid_header_fields.enabled", "Value": drops}
+    lb = {"LoadBalancerArn": arn, "LoadBalancerName": "lb", "DNSName": "lb.example.com", "Type": "application",
+          "Scheme": "internal", "Attributes": [attribute], "Listeners": [listener]}  # fmt: skip
+    (tmp_path / "lb.json").write_text(json.dumps({"LoadBalancers": [lb], "TargetGroups": []}))
+    done = run("route", tmp_path / "lb.json", "GET", "http://lb.example.com/", "-H", "X_Env: 1", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["Action"]["Type"] == kind
 
 
 def explain(*args: str) -> dict:

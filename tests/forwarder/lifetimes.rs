@@ -256,3 +256,44 @@ async fn who_waits_for_100_gets_an_answer_that_needs_no_body() {
     stream.read_to_string(&mut text).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && !text.contains("Expect"), "{text}");
 }
+
+#[tokio::test]
+async fn an_idle_connection_to_a_target_ends_with_the_idle_timeout() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let watching = target(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            }
+            let _ = tell.send(());
+        }
+    })
+    .await;
+    let short = |setup: Setup| setup.with("idle_timeout.timeout_seconds", "1");
+    let lb = short(Setup::new(&[watching])).start().await;
+    let mut client = Client::of(short(https(watching))).await;
+    assert_eq!((lb.get("/").await.status, client.ask(Client::get("/")).await.status), (200, 200));
+    for _ in 0..2 {
+        let ended = tokio::time::timeout(Duration::from_secs(40), told.recv()).await;
+        assert_eq!(ended.expect("it is closed"), Some(()));
+    }
+}
+
+#[tokio::test]
+async fn clients_over_http2_are_told_of_the_end_of_the_deregistration_delay() {
+    let delay = json!([{"Key": "deregistration_delay.timeout_seconds", "Value": "1"}]);
+    let silent = target(|mut stream| async move {
+        read_request(&mut stream).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    let setup = Setup { group: json!({"Attributes": delay}), ..https(silent) };
+    let mut client = Client::with(setup.clone(), |b| b.health_checks(true)).await;
+    let asked = client.sender.send_request(Client::get("/").body(NOTHING).unwrap());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.lb.running.reload(&Setup { targets: vec![echo().await], ..setup }.model()).unwrap();
+    assert_eq!(asked.await.unwrap().status(), 502);
+    assert_eq!(fields(&client.lb.logged(1).await)[5], silent.to_string());
+    assert_eq!(client.ask(Client::get("/")).await.status, 200, "the connection goes on");
+}

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::input::{self, InputArgs};
 use super::{misused, refuse};
-use crate::forwarder::headers::{Arrival, to_target};
+use crate::forwarder::headers::{Arrival, is_valid_name, to_target};
 use crate::forwarder::metrics::Metrics;
 use crate::forwarder::settings::Settings as WireSettings;
 use crate::model::{Model, Priority, Protocol, RuleCondition, TargetHealth, TargetHealthState};
@@ -123,19 +123,13 @@ fn prepare(args: &RouteArgs) -> Result<(Route, Asked, Now, u64), ExitCode> {
         .and_then(|keys| Router::new(&loaded.model, Options::default(), keys, now))
         .map_err(|error| refuse(&error))?;
     let listener = listener(&router, &loaded.model, &url, args.load_balancer.as_deref()).map_err(misused)?;
+    let wire =
+        WireSettings::of(&loaded.model, &router, &std::collections::HashMap::new(), &Metrics::default());
+    let drops = wire.listener(listener.id).is_some_and(|l| l.drop_invalid);
+    // What is dropped on its way in matches no rule.
+    let headers = headers.into_iter().filter(|(name, _)| !drops || is_valid_name(name.as_bytes())).collect();
     let asked = Asked { method, url, headers, peer: SocketAddr::new(args.source_ip, 40_000) };
-    let route = Route {
-        wire: WireSettings::of(
-            &loaded.model,
-            &router,
-            &std::collections::HashMap::new(),
-            &Metrics::default(),
-        ),
-        model: loaded.model,
-        router,
-        listener,
-        output: Output::new(),
-    };
+    let route = Route { wire, model: loaded.model, router, listener, output: Output::new() };
     Ok((route, asked, now, args.seed.unwrap_or_else(crate::forwarder::random)))
 }
 

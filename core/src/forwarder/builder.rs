@@ -30,9 +30,8 @@ use crate::model::Model;
 use crate::router::{HealthEvent, Router};
 use crate::time::Now;
 
-/// How often idle connections are looked at, and how long they may be idle.
-const SWEEP: Duration = Duration::from_secs(10);
-const IDLE_TARGET: Duration = Duration::from_secs(60);
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// How many health events a slow subscriber may be behind.
 const EVENTS: usize = 1024;
@@ -281,13 +280,13 @@ impl Builder {
     }
 }
 
-/// Closes connections to targets that nobody has needed for long.
+/// Closes connections to targets that nobody has needed for an idle timeout.
 async fn sweep(worker: Arc<Worker>) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {
         tick.tick().await;
-        worker.pool.sweep(IDLE_TARGET);
-        worker.http2.sweep(IDLE_TARGET);
+        worker.pool.sweep();
+        worker.http2.sweep();
     }
 }
 

@@ -35,15 +35,16 @@ type Place = Arc<tokio::sync::Mutex<Vec<Shared>>>;
 struct Shared {
     sender: SendRequest<ClientBody>,
     open: Arc<AtomicUsize>,
-    last: Instant,
+    /// How long it may be without a stream.
+    until: Instant,
 }
 
 /// An open stream: takes room on its connection.
 pub(crate) struct Stream(Arc<AtomicUsize>);
 
 impl Stream {
-    fn on(shared: &mut Shared) -> Self {
-        shared.last = Instant::now();
+    fn on(shared: &mut Shared, idle: Duration) -> Self {
+        shared.until = Instant::now() + idle;
         shared.open.fetch_add(1, Ordering::Relaxed);
         Stream(shared.open.clone())
     }
@@ -61,16 +62,18 @@ pub(crate) struct Http2Pool(Mutex<HashMap<Key, Place>>);
 
 impl Http2Pool {
     /// Sends a request and waits for the head of its answer; the stream is to be kept until the body ends. A
-    /// [`ConnectError`] is somewhere in the error if there was no connection.
+    /// [`ConnectError`] is somewhere in the error if there was no connection. `idle` is how long the
+    /// connection may wait for another one.
     pub(crate) async fn send(
         &self,
         key: Key,
         connector: &Connector,
+        idle: Duration,
         mut request: Request<ClientBody>,
     ) -> Result<(Response<Incoming>, Stream), BoxError> {
         let mut again = true;
         loop {
-            let (mut sender, stream) = self.sender(key, connector).await?;
+            let (mut sender, stream) = self.sender(key, connector, idle).await?;
             let mut failed = match sender.try_send_request(request).await {
                 Ok(answer) => return Ok((answer, stream)),
                 Err(failed) => failed,
@@ -88,6 +91,7 @@ impl Http2Pool {
         &self,
         key: Key,
         connector: &Connector,
+        idle: Duration,
     ) -> Result<(SendRequest<ClientBody>, Stream), ConnectError> {
         let place = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +100,7 @@ impl Http2Pool {
         let mut place = place.lock().await;
         place.retain(|s| !s.sender.is_closed());
         if let Some(shared) = place.iter_mut().find(|s| s.open.load(Ordering::Relaxed) < STREAMS) {
-            return Ok((shared.sender.clone(), Stream::on(shared)));
+            return Ok((shared.sender.clone(), Stream::on(shared, idle)));
         }
         let stream = connector.connect(key.address, key.https).await?;
         let (sender, connection) = Builder::new(TokioExecutor::new())
@@ -106,19 +110,20 @@ impl Http2Pool {
             .map_err(|e| ConnectError::Failed(std::io::Error::other(e)))?;
         // Ends when the target ends it, or when nobody holds a sender any more.
         tokio::spawn(connection);
-        let mut shared = Shared { sender: sender.clone(), open: Arc::default(), last: Instant::now() };
-        let stream = Stream::on(&mut shared);
+        let mut shared = Shared { sender: sender.clone(), open: Arc::default(), until: Instant::now() };
+        let stream = Stream::on(&mut shared, idle);
         place.push(shared);
         Ok((sender, stream))
     }
 
     /// Lets go of connections that are closed or were not needed for long.
-    pub(crate) fn sweep(&self, idle: Duration) {
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, place| match place.try_lock() {
             Ok(mut place) => {
                 place.retain(|s| {
-                    let used = s.open.load(Ordering::Relaxed) > 0 || s.last.elapsed() < idle;
+                    let used = s.open.load(Ordering::Relaxed) > 0 || now < s.until;
                     used && !s.sender.is_closed()
                 });
                 !place.is_empty()

@@ -300,10 +300,10 @@ impl Client {
                 let connector = self.worker.upstream.connector(source, true);
                 let https = group.protocol == Protocol::Https;
                 let key = http2_pool::Key { address: forward.address, source, https };
-                let sent = self.worker.http2.send(key, &connector, outgoing).await;
+                let sent = self.worker.http2.send(key, &connector, listener.idle, outgoing).await;
                 sent.map(|(answer, stream)| (answer, Some(stream)))
             } else {
-                let sent = self.worker.upstream.pool(source).request(outgoing).await;
+                let sent = self.worker.upstream.pool(source, listener.idle).request(outgoing).await;
                 sent.map(|answer| (answer, None)).map_err(BoxError::from)
             }
         };

@@ -38,13 +38,13 @@ pub(crate) type Dial = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
 /// A pool of connections.
 pub(crate) type Pool = Client<Connector, ClientBody>;
 
-/// The pools of HTTP/1.1 connections for clients of HTTP/2, one for each source address.
+/// The pools of HTTP/1.1 connections for clients of HTTP/2, one for each source address and idle timeout.
 pub(crate) struct Upstream {
     dial: Dial,
     connect_timeout: Duration,
     tls_http1: Arc<ClientConfig>,
     tls_http2: Arc<ClientConfig>,
-    pools: Mutex<HashMap<Option<IpAddr>, Pool>>,
+    pools: Mutex<HashMap<(Option<IpAddr>, Duration), Pool>>,
 }
 
 impl fmt::Debug for Upstream {
@@ -69,15 +69,15 @@ impl Upstream {
         })
     }
 
-    /// The pool whose connections come from `source`.
-    pub(crate) fn pool(&self, source: Option<IpAddr>) -> Pool {
+    /// The pool whose connections come from `source` and wait for a request no longer than `idle`.
+    pub(crate) fn pool(&self, source: Option<IpAddr>, idle: Duration) -> Pool {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = pools.entry(source).or_insert_with(|| {
+        let pool = pools.entry((source, idle)).or_insert_with(|| {
             let mut builder = Client::builder(TokioExecutor::new());
             builder
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_secs(60))
+                .pool_idle_timeout(idle)
                 .set_host(false)
                 // What is sent again may have been done already (spec: dataplane K-13).
                 .retry_canceled_requests(false)

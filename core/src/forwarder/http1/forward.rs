@@ -65,7 +65,7 @@ where
     let key =
         Key { address: forward.address, source: listener.source, https: group.protocol == Protocol::Https };
     let worker = session.client.worker.clone();
-    let mut target = match worker.pool.take(&key, listener.idle, recent) {
+    let mut target = match worker.pool.take(&key, recent) {
         Some(stream) => stream,
         None => {
             let empty = matches!(judged.checked.framing, Framing::Empty | Framing::Length(0));
@@ -128,7 +128,7 @@ where
                 return Ok(Then::Gone);
             }
             if reusable {
-                worker.pool.put(key, target, moved);
+                worker.pool.put(key, target, moved + listener.idle);
             }
             Ok(if keep_alive.load(Ordering::Relaxed) && upload_over { Then::Next } else { Then::Close })
         }

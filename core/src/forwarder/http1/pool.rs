@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
@@ -26,7 +25,8 @@ pub(crate) struct Pool(Mutex<HashMap<Key, Vec<Idle>, RandomState>>);
 
 struct Idle {
     stream: Stream,
-    since: Instant,
+    /// How long it may wait: the idle timeout of whoever had it last.
+    until: Instant,
 }
 
 /// More idle connections to one target are closed at once.
@@ -34,31 +34,32 @@ const MAX_IDLE: usize = 1024;
 
 impl Pool {
     /// A connection that was not closed while it waited.
-    pub(crate) fn take(&self, key: &Key, idle: Duration, now: Instant) -> Option<Stream> {
+    pub(crate) fn take(&self, key: &Key, now: Instant) -> Option<Stream> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = all.get_mut(key)?;
         while let Some(one) = waiting.pop() {
-            if now.duration_since(one.since) < idle && one.stream.is_quiet() {
+            if now < one.until && one.stream.is_quiet() {
                 return Some(one.stream);
             }
         }
         None
     }
 
-    /// Lets a connection wait.
-    pub(crate) fn put(&self, key: Key, stream: Stream, now: Instant) {
+    /// Lets a connection wait for so long.
+    pub(crate) fn put(&self, key: Key, stream: Stream, until: Instant) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = all.entry(key).or_default();
         if waiting.len() < MAX_IDLE {
-            waiting.push(Idle { stream, since: now });
+            waiting.push(Idle { stream, until });
         }
     }
 
     /// Closes what has waited too long or was closed by its target.
-    pub(crate) fn sweep(&self, idle: Duration) {
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, waiting| {
-            waiting.retain(|one| one.since.elapsed() < idle && one.stream.is_quiet());
+            waiting.retain(|one| now < one.until && one.stream.is_quiet());
             !waiting.is_empty()
         });
     }
