@@ -112,6 +112,7 @@ async fn a_firewall_may_fail_open() {
     let failing = |_| async { HookAnswer::Failed { reason: "WAFConnectionError".into() } };
     let lb = setup.start_with(None, |b| b.firewall(failing)).await;
     assert_eq!(lb.get("/").await.status, 200);
+    assert!(lb.logged(1).await.contains(" \"waf-failed,forward\" "));
 }
 
 #[tokio::test]

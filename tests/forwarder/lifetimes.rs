@@ -94,7 +94,7 @@ async fn upgrades_go_where_they_can() {
     assert!(!lb.ask(&old).await.body.contains("websocket"));
 }
 
-/// Lets an hour and more pass for everybody who sleeps.
+/// Lets time pass for everybody who sleeps.
 async fn later(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -131,6 +131,26 @@ async fn a_connection_grows_no_older_than_it_may() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), left).await.expect("it is asked to leave");
+}
+
+#[tokio::test]
+async fn a_handshake_takes_ten_seconds_at_most() {
+    let authority = crate::tls::Authority::new();
+    let tls = podway::forwarder::TlsConfig::new(&[authority.issue("a.example.com")]).unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let log = move |line: &str| drop(tell.send(line.to_owned()));
+    let lb = https(echo().await).start_with(Some(tls), |b| b.connection_log(log)).await;
+    for begun in [&[][..], &[0x16, 3, 1]] {
+        let mut stream = lb.connect().await;
+        stream.write_all(begun).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        later(9).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(told.try_recv().is_err(), "there is time left");
+        later(2).await;
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0);
+        assert!(told.recv().await.unwrap().contains(" Failed:UnmappedConnectionError "));
+    }
 }
 
 #[tokio::test]

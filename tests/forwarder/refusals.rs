@@ -223,6 +223,8 @@ async fn a_fixed_response_counts_as_what_it_says() {
     let answer = lb.get("/").await;
     assert_eq!((answer.status, answer.body.as_str()), (503, "here"));
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.header("server"), Some("awselb/2.0"));
+    assert!(answer.header("date").is_some_and(|d| d.len() == 29 && d.ends_with(" GMT")), "{answer:?}");
     lb.logged(1).await;
     for name in ["HTTP_Fixed_Response_Count", "HTTPCode_ELB_5XX_Count", "HTTPCode_ELB_503_Count"] {
         assert_eq!(count(&lb, name), 1, "{name}");
