@@ -21,6 +21,7 @@ async fn each_row_of_the_table() {
         (8080, "GET / HTTP/1.1\r\nHost: example.com:8080", "example.com:8080", "example.com:8080"),
         (80, "GET / HTTP/1.1\r\nHost: Example.COM", "example.com", "Example.COM"),
         (80, "GET http://a/ HTTP/1.1\r\nHost: b", "a", "b"),
+        (80, "GET http://me:secret@a/ HTTP/1.1\r\nHost: b", "a", "b"),
         (80, "GET / HTTP/1.1\r\nHost: a\r\nHost: b", "a", "a,b"),
         (80, "GET / HTTP/1.0", "lb.example.com", "lb.example.com"),
         (80, "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80", "[2001:db8::1]", "[2001:DB8::1]:80"),

@@ -138,7 +138,8 @@ pub(crate) fn write_host(
     arrival: &Arrival<'_>,
 ) -> Result<(), Refused> {
     let settings = arrival.settings;
-    let authority = arrival.authority.map(str::as_bytes);
+    // Credentials are not part of the host.
+    let authority = arrival.authority.map(|a| a.rsplit('@').next().unwrap_or(a).as_bytes());
     let chosen = match arrival.rewritten_host.map(str::as_bytes) {
         // What a transform has made is treated as if the client had sent it.
         Some(rewritten) => Some(rewritten),
