@@ -4,6 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+use proptest::sample::select;
+
 #[allow(unreachable_pub)] // a library of its own in the fuzz crate
 #[path = "fuzz/bodies.rs"]
 mod bodies;
@@ -27,6 +30,55 @@ fn no_seed_breaks_its_target() {
             assert!(outcome.is_ok(), "{} breaks {name}", seed.display());
         }
         println!("fuzz {name}: {} seeds", seeds.len());
+    }
+}
+
+/// What requests that want to be more than one are made of.
+const WORDS: [&[u8]; 24] = [
+    b"GET / HTTP/1.1\r\n",
+    b"POST /a HTTP/1.1\r\n",
+    b"GET http://b/c HTTP/1.1\r\n",
+    b"HEAD / HTTP/1.0\r\n",
+    b"GET /simple\r\n",
+    b"Host: a\r\n",
+    b"Host: a\n",
+    b"Host:\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-Length : 40\r\n",
+    b"content-length: +5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding:\x0bchunked\r\n",
+    b"transfer-encoding: identity, chunked\r\n",
+    b" Transfer-Encoding: chunked\r\n",
+    b"Connection: content-length, x-amzn-trace-id\r\n",
+    b"X-Forwarded-For: 10.0.0.1\r\n",
+    b"X: a\rContent-Length: 3\r\n",
+    b"\r\n",
+    b"\n",
+    b"hello",
+    b"5\r\nhello\r\n",
+    b"0\r\n\r\n",
+];
+
+/// A request line, some header lines, and an end or what follows one.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let lines = proptest::collection::vec(select(&WORDS[5..]), 0..6);
+    let one = (select(&WORDS[..5]), lines, select(&WORDS[19..])).prop_map(|(first, lines, last)| {
+        let mut all = first.to_vec();
+        all.extend(lines.concat());
+        all.extend_from_slice(last);
+        all
+    });
+    proptest::collection::vec(one, 1..4).prop_map(|all| all.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_gets_to_a_target_inside_another_request(data in hostile()) {
+        bodies::requests(&data);
     }
 }
 

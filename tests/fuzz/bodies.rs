@@ -12,6 +12,8 @@
 
 #[path = "rules.rs"]
 mod any_rules;
+#[path = "requests.rs"]
+mod from_clients;
 
 use podway::local::LocalCluster;
 use podway::manifest::{Settings, Source};
@@ -29,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("elbv2", elbv2),
     ("cookies", cookies),
     ("rules", rules),
+    ("requests", requests),
 ];
 
 /// Manifests as they come: any text at all becomes a model that is sound, or an error that points into it.
@@ -135,6 +138,11 @@ pub fn cookies(data: &[u8]) {
         assert_eq!(kept.stickiness, podway::Stickiness::Kept);
         router.report(&decision, podway::Outcome::Response(200), NOW);
     }
+}
+
+/// What a client sends over HTTP/1, good or bad, to a forwarder in each desync mode.
+pub fn requests(data: &[u8]) {
+    from_clients::requests(data);
 }
 
 /// When the seeds' cookies were sealed.
