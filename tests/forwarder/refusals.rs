@@ -98,7 +98,7 @@ async fn who_is_turned_away_was_no_request_of_a_target() {
     assert_eq!(count(&lb, "JWTValidationFailureCount"), 1);
     assert_eq!(count(&lb, "ELBAuthFailure"), 0, "a token is no login");
     assert!(!lb.running.metrics().contains(
-        "TargetGroupRequestCount_total{LoadBalancer=\"app/lb/1\",TargetGroup=\"targetgroup/g/1\"} 1"
+        "RequestCount_total{LoadBalancer=\"app/lb/1\",TargetGroup=\"targetgroup/g/1\"} 1"
     ));
 }
 

@@ -79,7 +79,6 @@ counters! {
 counters! {
     /// The counters of a target group.
     GroupCounters, GroupFamilies {
-        requests = "TargetGroupRequestCount", "Requests for which a target of the group was chosen";
         grpc = "GrpcRequestCount", "gRPC requests";
         target_2xx = "HTTPCode_Target_2XX_Count", "Answers 2xx of targets";
         target_3xx = "HTTPCode_Target_3XX_Count", "Answers 3xx of targets";
@@ -101,6 +100,8 @@ pub(crate) struct ListenerMetrics {
 /// What a target group counts.
 #[derive(Debug, Default)]
 pub(crate) struct GroupMetrics {
+    /// `RequestCount` again: CloudWatch has it by load balancer, and by load balancer and target group.
+    pub(crate) requests: Counter,
     pub(crate) count: GroupCounters,
     pub(crate) response_time: Option<Histogram>,
 }
@@ -189,6 +190,7 @@ impl Metrics {
     pub(crate) fn group(&self, load_balancer: &str, target_group: &str) -> Arc<GroupMetrics> {
         let labels = group_labels(load_balancer, target_group);
         Arc::new(GroupMetrics {
+            requests: self.listeners.requests.get_or_create(&labels).clone(),
             count: self.groups.of(&labels),
             response_time: Some(self.response_time.get_or_create(&labels).clone()),
         })

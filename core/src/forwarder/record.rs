@@ -227,7 +227,7 @@ impl Record {
         }
         let Some(group) = group else { return };
         let count = &group.metrics.count;
-        count.requests.inc();
+        group.metrics.requests.inc();
         if self.kind == Kind::Grpc {
             count.grpc.inc();
         }
