@@ -97,9 +97,11 @@ async fn who_is_turned_away_was_no_request_of_a_target() {
     assert_eq!(count(&lb, "RequestCount"), 0);
     assert_eq!(count(&lb, "JWTValidationFailureCount"), 1);
     assert_eq!(count(&lb, "ELBAuthFailure"), 0, "a token is no login");
-    assert!(!lb.running.metrics().contains(
-        "RequestCount_total{LoadBalancer=\"app/lb/1\",TargetGroup=\"targetgroup/g/1\"} 1"
-    ));
+    assert!(
+        !lb.running
+            .metrics()
+            .contains("RequestCount_total{LoadBalancer=\"app/lb/1\",TargetGroup=\"targetgroup/g/1\"} 1")
+    );
 }
 
 #[tokio::test]
