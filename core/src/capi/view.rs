@@ -175,17 +175,12 @@ impl<'a> View<'a> {
         let request = unsafe { sized(request)? };
         // SAFETY: the headers are valid, says the caller.
         let headers = unsafe { array(request.headers, request.header_count)? };
-        // All at once, for texts that are somewhere; an absent one is legal too and looked at by itself.
-        let (mut there, mut lengths) = (true, 0);
-        for text in [request.method, request.target, request.host] {
-            there &= !text.ptr.is_null();
-            lengths |= text.len;
-        }
-        for header in headers {
-            there &= !header.name.ptr.is_null() & !header.value.ptr.is_null();
-            lengths |= header.name.len | header.value.len;
-        }
-        if !(there && lengths <= isize::MAX as usize && request.peer.is_some()) {
+        // All at once: of a text that is somewhere, neither `ptr - 1` nor `len` has its highest bit set. Whatever
+        // has is looked at by itself, for an absent text is legal too.
+        let bits = |text: podway_str| text.ptr.addr().wrapping_sub(1) | text.len;
+        let own = bits(request.method) | bits(request.target) | bits(request.host);
+        let all = headers.iter().fold(own, |all, h| all | bits(h.name) | bits(h.value));
+        if all > isize::MAX as usize || !request.peer.is_some() {
             Self::check(request, headers)?;
         }
         Ok(View { request })

@@ -156,7 +156,7 @@ impl Snapshot {
     }
 
     /// Counts the request in at its target, and writes the cookies.
-    #[inline]
+    #[inline(always)] // called from two places, and the decision is to be made where it is returned
     fn to_target(
         &self,
         ruled: Ruled,
