@@ -48,7 +48,7 @@ const WORDS: [&[u8]; 24] = [
     b"Content-Length : 40\r\n",
     b"content-length: +5\r\n",
     b"Transfer-Encoding: chunked\r\n",
-    b"Transfer-Encoding:\x0bchunked\r\n",
+    b"Transfer-Encoding:\tchunked\r\n",
     b"transfer-encoding: identity, chunked\r\n",
     b" Transfer-Encoding: chunked\r\n",
     b"Connection: content-length, x-amzn-trace-id\r\n",
@@ -78,7 +78,7 @@ proptest! {
 
     #[test]
     fn nothing_gets_to_a_target_inside_another_request(data in hostile()) {
-        bodies::requests(&data);
+        bodies::requests_to_be_read(&data);
     }
 }
 

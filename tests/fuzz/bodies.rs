@@ -142,7 +142,12 @@ pub fn cookies(data: &[u8]) {
 
 /// What a client sends over HTTP/1, good or bad, to a forwarder in each desync mode.
 pub fn requests(data: &[u8]) {
-    from_clients::requests(data);
+    from_clients::requests(data, false);
+}
+
+/// The same where targets and values are ordinary: then a strict server reads everything that it is sent.
+pub fn requests_to_be_read(data: &[u8]) {
+    from_clients::requests(data, true);
 }
 
 /// When the seeds' cookies were sealed.
