@@ -34,16 +34,10 @@ impl<'a> Subject<'a> {
     ) -> Result<Self, BadTarget> {
         // Most targets are a path that nothing has to be done about; one look tells.
         let target = request.target();
-        let simple = target.first() == Some(&b'/') && !options.path_merge_slashes && !special(target);
-        // Made at one place, so that it is made where it stays, and not copied there.
-        let (host, path, sent_path, query) = if simple {
-            (request.host(), target, target, None)
-        } else {
-            let Subject { host, path, sent_path, query } =
-                Self::taken_apart(request, target, options, buffer)?;
-            (host, path, sent_path, query)
-        };
-        Ok(Subject { host, path, sent_path, query })
+        if target.first() == Some(&b'/') && !options.path_merge_slashes && !special(target) {
+            return Ok(Subject { host: request.host(), path: target, sent_path: target, query: None });
+        }
+        Self::taken_apart(request, target, options, buffer)
     }
 
     fn taken_apart<R: RequestView>(
