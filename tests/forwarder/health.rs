@@ -8,14 +8,11 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
 
 use crate::support::{Balancer, Setup, answers, fields, read_request, target};
-use crate::tls::Authority;
+use crate::tls::{Authority, acceptor};
 
 /// A group whose targets are new, checked as often as it may be.
 fn checked(targets: &[SocketAddr], more: &Value) -> Setup {
@@ -150,18 +147,7 @@ async fn each_failure_has_its_reason() {
 
 #[tokio::test]
 async fn a_check_may_go_to_a_port_of_its_own_over_tls_that_nobody_verifies() {
-    let pem = Authority::new().issue("somebody.else");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            CertificateDer::pem_slice_iter(&pem.chain).map(Result::unwrap).collect(),
-            PrivateKeyDer::from_pem_slice(&pem.key).unwrap(),
-        )
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(&Authority::new().issue("somebody.else"));
     let secure = target(move |stream| {
         let acceptor = acceptor.clone();
         async move {

@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::support::{Balancer, Setup, echo, read_answer};
 
@@ -295,8 +295,8 @@ async fn certificates_that_have_expired_pass_where_that_is_wanted() {
     }
 }
 
-/// A target that speaks TLS and HTTP/1, with this certificate.
-async fn secure(pem: &CertificatePem) -> std::net::SocketAddr {
+/// What a target that speaks TLS accepts connections with, with this certificate.
+pub(crate) fn acceptor(pem: &CertificatePem) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -307,7 +307,12 @@ async fn secure(pem: &CertificatePem) -> std::net::SocketAddr {
             PrivateKeyDer::from_pem_slice(&pem.key).unwrap(),
         )
         .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    Arc::new(config).into()
+}
+
+/// A target that speaks TLS and HTTP/1, with this certificate.
+async fn secure(pem: &CertificatePem) -> std::net::SocketAddr {
+    let acceptor = acceptor(pem);
     crate::support::target(move |stream| {
         let acceptor = acceptor.clone();
         async move {

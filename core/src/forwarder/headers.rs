@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Version};
 
+use super::chars::is_ordinary;
 use super::settings::{ListenerSettings, XffMode};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -116,7 +117,7 @@ fn drop_invalid(headers: &mut HeaderMap) {
 
 /// Whether `routing.http.drop_invalid_header_fields.enabled` lets a field of this name be.
 pub(crate) fn is_valid_name(name: &[u8]) -> bool {
-    name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+    name.iter().all(|b| is_ordinary(*b))
 }
 
 /// HTTP/2 may send one Cookie field per cookie, HTTP/1 must not.

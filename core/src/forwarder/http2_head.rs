@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::headers;
 use super::http1::{MAX_HEAD, MAX_LINE};
@@ -76,7 +76,7 @@ impl HeadSize {
         let line = parts.method.as_str().len() + path + 12;
         let mut size = HeadSize { line, longest: 0, all: line };
         for (name, value) in &parts.headers {
-            let field = name.as_str().len() + value.len() + 4;
+            let field = field_size((name, value));
             size.longest = size.longest.max(field);
             size.all += field;
         }
@@ -95,7 +95,12 @@ impl HeadSize {
 
 /// As many bytes as header fields take in HTTP/1.
 pub(crate) fn fields_size(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum()
+    fields.iter().map(field_size).sum()
+}
+
+/// A line with its colon, space and end.
+fn field_size((name, value): (&HeaderName, &HeaderValue)) -> usize {
+    name.as_str().len() + value.len() + 4
 }
 
 pub(crate) fn texts(parts: &Parts, settings: &ListenerSettings) -> Texts {

@@ -4,6 +4,7 @@
 mod balance;
 mod body;
 mod builder;
+mod chars;
 mod client_cert;
 pub(crate) mod clock;
 mod drain;

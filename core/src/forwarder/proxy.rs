@@ -379,10 +379,7 @@ impl Client {
         let http2 = group.version != ProtocolVersion::Http1;
         let trailers = http2 && parts.headers.get(TE).is_some_and(|v| v.as_bytes() == b"trailers");
         if parts.headers.keys().any(|n| !headers::is_valid_name(n.as_str().as_bytes())) {
-            let count = &settings.metrics.count;
-            let counter =
-                if settings.drop_invalid { &count.dropped_invalid } else { &count.forwarded_invalid };
-            counter.inc();
+            settings.count_invalid();
         }
         let mut fields = std::mem::take(&mut parts.headers);
         headers::to_target(&mut fields, &self.arrival(&parts, decided, settings))

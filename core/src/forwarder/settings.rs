@@ -402,6 +402,13 @@ impl ListenerSettings {
         begins("x-amzn-tls-") || begins("x-amzn-mtls-") || self.names.have(name)
     }
 
+    /// Counts a request with an invalid field, as one that loses it or keeps it.
+    pub(crate) fn count_invalid(&self) {
+        let count = &self.metrics.count;
+        let counter = if self.drop_invalid { &count.dropped_invalid } else { &count.forwarded_invalid };
+        counter.inc();
+    }
+
     pub(crate) fn insert_response_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.insert {
             headers.insert(name.clone(), value.clone());

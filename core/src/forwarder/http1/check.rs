@@ -5,9 +5,9 @@
 use http_desync_guardian::request_analyzer::HttpRequestData;
 use http_desync_guardian::{ClassificationReason, RequestSafetyTier};
 
-use super::chars::is_token;
 use super::framing::Framing;
 use super::head::{Head, HttpVersion, Name};
+use crate::forwarder::chars::is_token;
 use crate::forwarder::settings::DesyncMode;
 
 /// What is known about a head that may pass.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
-use super::chars;
+use crate::forwarder::chars::is_ordinary;
 use crate::forwarder::headers::is_valid_name;
 use crate::request::RequestView;
 
@@ -210,7 +210,7 @@ impl<'a> Head<'a> {
         };
         let mut lines = SmallVec::new();
         for (line, start, end) in pieces.take_while(|(line, ..)| !line.is_empty()) {
-            let colon = line.iter().position(|b| !chars::is_ordinary(*b)).unwrap_or_default();
+            let colon = line.iter().position(|b| !is_ordinary(*b)).unwrap_or_default();
             let ordinary = line.get(colon) == Some(&b':');
             let colon = if ordinary { Some(colon) } else { memchr::memchr(b':', line) };
             let (name, value) = colon.and_then(|at| split_around(line, at)).unwrap_or((line, &[]));

@@ -3,7 +3,6 @@
 //! sockets in one task, which is what it costs.
 
 mod buffer;
-mod chars;
 mod check;
 mod exchange;
 mod forward;

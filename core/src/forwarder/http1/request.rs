@@ -5,11 +5,11 @@ use http::header::{Entry, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::buffer::Buffer;
-use super::chars::is_token;
 use super::check::{Checked, check};
 use super::framing::Framing;
 use super::head::{Head, HttpVersion, Name, View};
 use crate::decision::{Decision, Verdict};
+use crate::forwarder::chars::is_token;
 use crate::forwarder::clock;
 use crate::forwarder::error_page::Answer;
 use crate::forwarder::headers::{self, Arrival};
@@ -317,9 +317,7 @@ fn copy_lines(out: &mut Vec<u8>, head: &Head<'_>, context: Context<'_>, judged: 
     }
     copy(out, tidy);
     if invalid {
-        let count = &settings.metrics.count;
-        let counter = if settings.drop_invalid { &count.dropped_invalid } else { &count.forwarded_invalid };
-        counter.inc();
+        settings.count_invalid();
     }
 }
 
