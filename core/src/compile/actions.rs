@@ -7,7 +7,9 @@ use crate::matcher::{RegexError, Rewrite};
 use crate::model::{
     Action, ActionConfig, FixedResponseConfig, ForwardConfig, Priority, RedirectConfig, RuleTransform,
 };
-use crate::table::{Fixed, ForwardEntry, Piece, Redirect, RuleEntry, Template, Terminal, Transforms};
+use crate::table::{
+    ActionEntry, Fixed, ForwardEntry, Piece, Redirect, RuleEntry, Template, Terminal, Transforms,
+};
 
 impl Compiler<'_> {
     pub(super) fn rule_entry(
@@ -39,7 +41,23 @@ impl Compiler<'_> {
                 "there is no forward, redirect or fixed-response action",
             )
         })?;
-        Ok(RuleEntry { priority, authenticate, terminal, transforms: self.transforms(transforms)? })
+        let entry = ActionEntry { authenticate, terminal, transforms: self.transforms(transforms)? };
+        Ok(RuleEntry { priority, action: self.action(entry) })
+    }
+
+    /// The number of an action; those that only forward, and the same, are one.
+    fn action(&mut self, entry: ActionEntry) -> u32 {
+        let next = self.actions.len() as u32;
+        if let ActionEntry { authenticate: None, terminal: Terminal::Forward(forward), transforms: None } =
+            entry
+        {
+            let known = *self.forwarding.entry(forward).or_insert(next);
+            if known < next {
+                return known;
+            }
+        }
+        self.actions.push(entry);
+        next
     }
 
     fn terminal(&mut self, config: &ActionConfig) -> Result<Terminal, Diagnostic> {

@@ -298,10 +298,15 @@ fn flatten(index: &mut Index, keys: &[(&[u8], &[Place])]) -> u32 {
                 at += 1;
             }
             at = at.max(group_from + 1);
+            let child = keys.get(group_from..at).unwrap_or_default();
+            if let (b'/', Some(rank)) = (byte, below(child, end + 1)) {
+                built.below = rank;
+                continue;
+            }
             tasks.push(Task { node: index.nodes.len(), from: group_from, to: at, depth: end + 1 });
             push_node(index, byte);
         }
-        built.children = index.nodes.len() as u32 - built.first_child;
+        built.children = (index.nodes.len() as u32 - built.first_child) as u16; // one for a byte
         if let Some(slot) = index.nodes.get_mut(node) {
             *slot = built;
         }
@@ -309,8 +314,17 @@ fn flatten(index: &mut Index, keys: &[(&[u8], &[Place])]) -> u32 {
     root as u32
 }
 
+/// The rank of a child that ends after `depth` bytes, has no children and only a rule that needs no asking,
+/// for all paths that go on there.
+fn below(child: &[(&[u8], &[Place])], depth: usize) -> Option<u32> {
+    let [(key, places)] = child else { return None };
+    let entry = places.first()?.entry;
+    let proven = entry.checks.0 == entry.checks.1;
+    (proven && key.len() == depth && places.iter().all(|place| !place.exact)).then_some(entry.rank)
+}
+
 const EMPTY: Node =
-    Node { label: (0, 0), first_child: 0, children: 0, exact: NONE, prefix: NONE, asks: NONE };
+    Node { label: (0, 0), first_child: 0, children: 0, exact: NONE, prefix: NONE, below: NONE, asks: NONE };
 
 fn push_node(index: &mut Index, first_byte: u8) {
     index.nodes.push(EMPTY);

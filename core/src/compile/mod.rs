@@ -9,8 +9,9 @@
 //! - A hash leads from the host to a trie; `*.example.com` is found by its ends, as many as the pattern of
 //!   the most dots has. Names are read eight bytes at a time.
 //! - A radix trie of the literal heads of a host's patterns meets every pattern that the path can match in
-//!   one pass, however many rules there are. Nodes are 28 bytes and lie beside their siblings, so that a step
-//!   is one look at their first bytes and one at the node. A regex such as `^/api/v[12]/` has a head too.
+//!   one pass, however many rules there are. Nodes are 32 bytes and lie beside their siblings, so that a step
+//!   is one look at their first bytes and one at the node. `P/*`, which every path of type Prefix has beside
+//!   `P`, needs no node of its own. A regex such as `^/api/v[12]/` has a head too.
 //! - A place keeps the lowest rank of the rules it proves, and of the others only those that come before it:
 //!   what comes after can never win there. Those are asked last, when it is known what they have to beat.
 //! - A glob such as `/*/users/*` has no head that tells it from its neighbours. Its pairs of neighbouring
@@ -47,7 +48,9 @@ use crate::model::{
     ActionConfig, Listener, LoadBalancer, Model, Priority, ProtocolVersion, Rule, RuleCondition, TargetGroup,
 };
 use crate::options::Options;
-use crate::table::{ForwardEntry, GroupEntry, ListenerEntry, RuleEntry, StickinessAttributes, Table, Told};
+use crate::table::{
+    ActionEntry, ForwardEntry, GroupEntry, ListenerEntry, RuleEntry, StickinessAttributes, Table, Told,
+};
 
 /// Compiles a model.
 pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> {
@@ -62,6 +65,8 @@ pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> 
         options,
         groups: HashMap::new(),
         grpc_groups: grpc_groups(model, options),
+        actions: Vec::new(),
+        forwarding: HashMap::new(),
         forwards: Vec::new(),
         single_forwards: HashMap::new(),
         problems: Vec::new(),
@@ -73,7 +78,8 @@ pub(crate) fn compile(model: &Model, options: &Options) -> Result<Table, Error> 
     let (groups, targets) = groups::compile_groups(&all, &in_use, &mut compiler.problems);
     if compiler.problems.is_empty() {
         let header_names = header_names(model, &compiler.forwards, &groups);
-        Ok(Table { listeners, forwards: compiler.forwards, groups, targets, header_names })
+        let Compiler { actions, forwards, .. } = compiler;
+        Ok(Table { listeners, actions, forwards, groups, targets, header_names })
     } else {
         Err(Error::Model(compiler.problems))
     }
@@ -113,6 +119,9 @@ struct Compiler<'a> {
     groups: HashMap<String, u32>,
     /// ARNs of groups of protocol version gRPC, where K-23 asks for them.
     grpc_groups: HashSet<String>,
+    actions: Vec<ActionEntry>,
+    /// Forwards to the action that is nothing else.
+    forwarding: HashMap<u32, u32>,
     forwards: Vec<ForwardEntry>,
     /// Forwards to one group without stickiness, to their number.
     single_forwards: HashMap<Vec<(u32, u32)>, u32>,

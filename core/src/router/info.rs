@@ -202,7 +202,8 @@ impl Router {
         let listener = snapshot.table.listeners.get(place as usize)?;
         let mut rules = listener.rules.iter().chain([&listener.default]);
         let rule = rules.find(|r| Some(r.priority) == decision.priority)?;
-        rule.authenticate.as_ref().map(|(_, action)| Action::clone(action))
+        let action = snapshot.table.actions.get(rule.action as usize)?;
+        action.authenticate.as_ref().map(|(_, action)| Action::clone(action))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a request to a rule and what it says (spec: dataplane §1.1 rows 4 and 5).
 
-use super::{RuleEntry, Table, Terminal};
+use super::{ActionEntry, Table, Terminal};
 use crate::decision::{Authenticate, Reason};
 use crate::matcher::{BadTarget, Subject};
 use crate::model::{Priority, Protocol};
@@ -78,7 +78,10 @@ impl Table {
             .first(&subject, request, options)
             .and_then(|rank| listener.rules.get(rank))
             .unwrap_or(&listener.default);
-        let RuleEntry { priority, authenticate, terminal, transforms } = rule;
+        let Some(ActionEntry { authenticate, terminal, transforms }) = self.actions.get(rule.action as usize)
+        else {
+            return refuse(503, Reason::NoTarget);
+        };
         let routing = match terminal {
             Terminal::Forward(forward) => {
                 let secure = listener.protocol == Protocol::Https;
@@ -100,6 +103,10 @@ impl Table {
                 Err(Full) => Routing::Error { status: 500, reason: Reason::BodyTooLong },
             },
         };
-        Evaluated { priority: Some(*priority), authenticate: authenticate.as_ref().map(|(a, _)| *a), routing }
+        Evaluated {
+            priority: Some(rule.priority),
+            authenticate: authenticate.as_ref().map(|(a, _)| *a),
+            routing,
+        }
     }
 }

@@ -35,16 +35,22 @@ pub(crate) struct Index {
 }
 
 /// A node of a trie. The bytes from its root down to it are a head that patterns share.
+/// Two fill a cache line, and none lies in two.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(crate) struct Node {
     /// What follows the byte that leads here: a place in `Index::labels` and a length.
     pub(crate) label: (u32, u32),
     pub(crate) first_child: u32,
-    pub(crate) children: u32,
+    /// At most one for each byte.
+    pub(crate) children: u16,
     /// The lowest rank whose pattern is exactly the head, of those that need no asking.
     pub(crate) exact: u32,
     /// The same of those whose pattern is the head and a `*`.
     pub(crate) prefix: u32,
+    /// The same of those whose pattern is the head and `/*`, where nothing else goes on with a slash. Else
+    /// the slash leads to a child.
+    pub(crate) below: u32,
     /// An index into `Index::asks`, or [`NONE`].
     pub(crate) asks: u32,
 }
@@ -91,7 +97,7 @@ impl Index {
     #[inline]
     fn child(&self, node: &Node, byte: u8) -> Option<usize> {
         const EACH: u64 = 0x0101_0101_0101_0101;
-        let (first, children) = (node.first_child as usize, node.children as usize);
+        let (first, children) = (node.first_child as usize, usize::from(node.children));
         let mut at = 0;
         while at < children {
             let eight = self.first_bytes.get(first + at..)?.first_chunk()?;
@@ -186,6 +192,9 @@ impl<R: RequestView> Search<'_, R> {
                 return;
             };
             rest = after;
+            if *byte == b'/' {
+                self.best = node.below.min(self.best);
+            }
             let Some(child) = index.child(node, *byte) else { return };
             next = index.nodes.get(child);
         }

@@ -20,6 +20,8 @@ use crate::model::{self, Priority, Protocol, RuleCondition, ServiceRef, TargetHe
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) listeners: Vec<ListenerEntry>,
+    /// What rules do; equal ones share an entry where they only forward.
+    pub(crate) actions: Vec<ActionEntry>,
     pub(crate) forwards: Vec<ForwardEntry>,
     pub(crate) groups: Vec<GroupEntry>,
     /// The targets of all groups; each group has a range of it.
@@ -55,10 +57,17 @@ pub(crate) struct Told {
     pub(crate) grpc: bool,
 }
 
-/// What a rule does.
-#[derive(Debug)]
+/// A rule that was found. Small, since any of them may be the next: what they do is apart and mostly shared.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleEntry {
     pub(crate) priority: Priority,
+    /// An index into `Table::actions`.
+    pub(crate) action: u32,
+}
+
+/// What a rule does.
+#[derive(Debug)]
+pub(crate) struct ActionEntry {
     /// What has to succeed first, and its action in the model.
     pub(crate) authenticate: Option<(Authenticate, Box<model::Action>)>,
     pub(crate) terminal: Terminal,
