@@ -1,7 +1,8 @@
 //! The names of targets as Python strings, made once for each registration: a decision then carries a
 //! pointer, and its attributes give out the same string every time.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use podway::{Forward, TargetId};
 use pyo3::prelude::*;
@@ -16,58 +17,78 @@ pub(crate) struct Names {
     pub(crate) address: Py<PyString>,
 }
 
-/// The names of the targets that were chosen since the last reload.
-#[derive(Default)]
+/// The names of a router's targets. A reload may rename groups and gives slots away again, so each begins with
+/// a table of its own; a thread that decides keeps the table that it saw last and locks nothing to read it.
 pub(crate) struct Cache {
-    known: RwLock<Known>,
+    known: Mutex<Arc<Known>>,
+    /// The address of what `known` holds, to compare and nothing else.
+    latest: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Known {
-    /// How many reloads there were.
-    epoch: u64,
-    /// By the lower half of a target's id, its slot: many targets take turns in one, one at a time.
-    names: Vec<Option<(TargetId, Py<Names>)>>,
-}
+/// By the lower half of a target's id, its slot: many targets take turns in one, one at a time.
+pub(crate) struct Known(Box<[OnceLock<(TargetId, Py<Names>)>]>);
 
 impl Cache {
-    /// The names of the target of a forward.
+    /// For the targets that a router has now.
+    pub(crate) fn new(router: &podway::Router) -> Self {
+        let known = Arc::new(Known::new(router));
+        Cache { latest: AtomicUsize::new(Arc::as_ptr(&known).addr()), known: Mutex::new(known) }
+    }
+
+    /// Forgets everything: to be called after a reload.
+    pub(crate) fn renew(&self, router: &podway::Router) {
+        let known = Arc::new(Known::new(router));
+        let address = Arc::as_ptr(&known).addr();
+        let mut latest = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *latest, known);
+        self.latest.store(address, Ordering::Release);
+        drop(latest); // what is dropped now may run code of Python's
+        drop(before);
+    }
+
+    /// The names of the target of a forward. `seen` holds on to the table, as does the core's `Output` to its
+    /// snapshot: what it holds cannot be another table at the same address.
+    #[inline]
     pub(crate) fn get(
         &self,
         py: Python<'_>,
         router: &podway::Router,
         forward: &Forward,
+        seen: &mut Option<Arc<Known>>,
     ) -> PyResult<Py<Names>> {
-        let epoch = {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(Some((target, names))) = known.names.get(slot(forward.target))
-                && *target == forward.target
-            {
-                return Ok(names.clone_ref(py));
-            }
-            known.epoch
-        };
-        let names = Py::new(py, names(py, router, forward))?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // Names that were read before a reload are not kept after it.
-        if known.epoch == epoch {
-            let slot = slot(forward.target);
-            if known.names.len() <= slot {
-                known.names.resize_with(slot + 1, || None);
-            }
-            if let Some(place) = known.names.get_mut(slot) {
-                *place = Some((forward.target, names.clone_ref(py)));
-            }
+        let latest = self.latest.load(Ordering::Acquire);
+        seen.take_if(|known| Arc::as_ptr(known).addr() != latest);
+        let known =
+            seen.get_or_insert_with(|| self.known.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let place = known.0.get(slot(forward.target));
+        match place.and_then(OnceLock::get) {
+            Some((target, names)) if *target == forward.target => Ok(names.clone_ref(py)),
+            _ => made(py, router, forward, place),
         }
-        Ok(names)
     }
+}
 
-    /// Forgets everything: to be called after a reload, which may rename groups.
-    pub(crate) fn clear(&self) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.epoch += 1;
-        known.names.clear();
+impl Known {
+    fn new(router: &podway::Router) -> Self {
+        let slots = router.targets().iter().map(|target| slot(target.id) + 1).max();
+        Known((0..slots.unwrap_or(0)).map(|_| OnceLock::new()).collect())
     }
+}
+
+/// Makes the names of a target and keeps them, where their place is free.
+#[cold]
+fn made(
+    py: Python<'_>,
+    router: &podway::Router,
+    forward: &Forward,
+    place: Option<&OnceLock<(TargetId, Py<Names>)>>,
+) -> PyResult<Py<Names>> {
+    let names = Py::new(py, names(py, router, forward))?;
+    if let Some(place) = place {
+        // Another thread may have been here meanwhile; its names say the same.
+        let _ = place.set((forward.target, names.clone_ref(py)));
+    }
+    Ok(names)
 }
 
 fn slot(target: TargetId) -> usize {

@@ -2,6 +2,7 @@
 //! are and fill in clock and random number themselves; the package puts friendly words around the others.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use podway::model::{TargetHealth, TargetHealthState};
 use podway::{
@@ -13,18 +14,24 @@ use crate::clock::{Moment, moment, rough};
 use crate::decision::Decision;
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use crate::names::Cache;
+use crate::names::{Cache, Known};
 use crate::probe::Probe;
 use crate::request::{Lines, Pairs, bytes, lines, pairs, peer};
 
 thread_local! {
     /// What decisions of this thread work with: one place, since each access costs.
-    static LOCAL: RefCell<Local> = RefCell::new(Local { output: Output::new(), chance: fastrand::Rng::new() });
+    static LOCAL: RefCell<Local> = RefCell::new(Local {
+        output: Output::new(),
+        names: None,
+        chance: fastrand::Rng::new(),
+    });
 }
 
 struct Local {
     /// The memory that decisions write into; what they wrote is copied before the next one.
     output: Output,
+    /// The names of the router that decided last.
+    names: Option<Arc<Known>>,
     chance: fastrand::Rng,
 }
 
@@ -69,7 +76,8 @@ impl Router {
             let options = Options::from_json(options)?;
             podway::Router::new(model, options, KeyRing::from_secret(cookie_key)?, now)
         });
-        made.map(|router| Router { router, names: Cache::default() }).map_err(|e| raise(py, &e))
+        let router = made.map_err(|e| raise(py, &e))?;
+        Ok(Router { names: Cache::new(&router), router })
     }
 
     /// The id of the listener of a load balancer, by name or ARN, on a port. It holds for the router's life.
@@ -111,7 +119,7 @@ impl Router {
                 let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let listener = ListenerId::from_u32(listener);
                 let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
-                self.named(py, decision, &local.output)
+                self.named(py, decision, local)
             })
         })
     }
@@ -142,7 +150,7 @@ impl Router {
                 let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let (listener, failed) = (ListenerId::from_u32(listener), &failed.get().decision);
                 let decision = self.router.retry(listener, request, failed, now, entropy, &mut local.output);
-                decision.map(|decision| self.named(py, decision, &local.output)).transpose()
+                decision.map(|decision| self.named(py, decision, local)).transpose()
             })
         })
     }
@@ -280,7 +288,7 @@ impl Router {
         let model = &model.get().model;
         let now = moment(py, now);
         py.detach(|| self.router.reload(model, now)).map_err(|e| raise(py, &e))?;
-        self.names.clear();
+        self.names.renew(&self.router);
         Ok(())
     }
 
@@ -362,9 +370,10 @@ impl Router {
 impl Router {
     /// A decision with the names of its target.
     #[inline]
-    fn named(&self, py: Python<'_>, decision: podway::Decision, output: &Output) -> PyResult<Decision> {
+    fn named(&self, py: Python<'_>, decision: podway::Decision, local: &mut Local) -> PyResult<Decision> {
+        let Local { output, names, .. } = local;
         let names = match &decision.verdict {
-            Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward)?),
+            Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward, names)?),
             _ => None,
         };
         Ok(Decision::new(decision, names, output))
