@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::conditions::{globs, grpc_patterns, regexes, residual};
 use crate::error::Diagnostic;
-use crate::matcher::{Case, Condition, Glob, literal_head, needs, regex_head};
+use crate::matcher::{Case, Condition, Glob, Pairs, literal_head, needs, regex_head};
 use crate::model::RuleCondition;
 use crate::options::Options;
 use crate::table::{Asks, Entry, HostMap, Index, NONE, Node};
@@ -37,8 +37,8 @@ struct Head {
     text: Vec<u8>,
     exact: bool,
     check: Option<u32>,
-    /// What the path's signature needs for it.
-    needs: u64,
+    /// What the path has to have for it.
+    needs: Pairs,
 }
 
 /// The values of a rule's path condition.
@@ -196,16 +196,24 @@ impl<'a> Builder<'a> {
         let mut out = Vec::new();
         let mut asked: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
         match paths {
-            Paths::Any => out.push(Head { text: Vec::new(), exact: false, check: None, needs: 0 }),
+            Paths::Any => {
+                out.push(Head { text: Vec::new(), exact: false, check: None, needs: Pairs::default() })
+            }
             Paths::Globs(values) => {
                 for value in values {
                     match literal_head(value) {
-                        (head, "") => {
-                            out.push(Head { text: head.into(), exact: true, check: None, needs: 0 })
-                        }
-                        (head, "*") => {
-                            out.push(Head { text: head.into(), exact: false, check: None, needs: 0 })
-                        }
+                        (head, "") => out.push(Head {
+                            text: head.into(),
+                            exact: true,
+                            check: None,
+                            needs: Pairs::default(),
+                        }),
+                        (head, "*") => out.push(Head {
+                            text: head.into(),
+                            exact: false,
+                            check: None,
+                            needs: Pairs::default(),
+                        }),
                         (head, _) => asked.entry(head.into()).or_default().push(value.clone()),
                     }
                 }
@@ -218,7 +226,7 @@ impl<'a> Builder<'a> {
         }
         for (text, values) in asked {
             let (same_head, needs) = match paths {
-                Paths::Regexes(_) => (self.paths(Paths::Regexes(&values))?, 0),
+                Paths::Regexes(_) => (self.paths(Paths::Regexes(&values))?, Pairs::default()),
                 _ => (self.paths(Paths::Globs(&values))?, needs(&values)),
             };
             let check = same_head.map(|condition| self.condition(condition));

@@ -15,8 +15,8 @@
 //! - A place keeps the lowest rank of the rules it proves, and of the others only those that come before it:
 //!   what comes after can never win there. Those are asked last, when it is known what they have to beat.
 //! - A glob such as `/*/users/*` has no head that tells it from its neighbours. Its pairs of neighbouring
-//!   bytes are folded into 64 bits; a path that lacks one of them (found in one pass, once per request) need
-//!   not be asked about. No pattern is fused with another: automata over all of them would take one pass
+//!   bytes are folded into two sets of 64 bits; a path that lacks one of them (found in one pass, once per
+//!   request) need not be asked about. No pattern is fused with another: automata over all of them would take one pass
 //!   too, but a few `*word*` blow them up to tens of megabytes.
 //!
 //! # What it costs and where it loses

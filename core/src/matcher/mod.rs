@@ -15,7 +15,7 @@ mod subject;
 
 pub(crate) use glob::{Case, Glob};
 pub(crate) use header::Header;
-pub(crate) use path::{literal_head, needs, signature};
+pub(crate) use path::{Pairs, literal_head, needs, signature};
 pub(crate) use query::{Pair, Query};
 pub(crate) use regex::{Regex, RegexError, regex_head};
 pub(crate) use rewrite::Rewrite;

@@ -5,7 +5,7 @@
 //! head the path starts with. What a place does not prove (globs, regexes, headers, …) is asked as a check,
 //! and only of rules that would come before the best one that needs no asking.
 
-use crate::matcher::{Condition, Subject, signature};
+use crate::matcher::{Condition, Pairs, Subject, signature};
 use crate::options::Options;
 use crate::request::RequestView;
 
@@ -70,8 +70,8 @@ pub(crate) struct Entry {
     pub(crate) rank: u32,
     /// A range of `Index::checks`.
     pub(crate) checks: (u32, u32),
-    /// Without these bits in the path's signature there is no need to ask.
-    pub(crate) needs: u64,
+    /// Of a path that cannot have these there is no need to ask.
+    pub(crate) needs: Pairs,
 }
 
 #[inline]
@@ -166,7 +166,7 @@ struct Search<'s, R> {
     later: [(u32, u32); LATER],
     put_off: usize,
     /// Of the path, once something had to be asked.
-    signature: Option<u64>,
+    signature: Option<Pairs>,
 }
 
 impl<R: RequestView> Search<'_, R> {
@@ -232,7 +232,7 @@ impl<R: RequestView> Search<'_, R> {
             if entry.rank >= self.best {
                 return;
             }
-            if entry.needs & !signature != 0 {
+            if !signature.may_have(entry.needs) {
                 continue;
             }
             let holds = part(&index.checks, entry.checks.0, entry.checks.1).iter().all(|check| {
