@@ -290,6 +290,11 @@
 #define PODWAY_PROBE_FAILED 3
 
 /*
+ The check could not be made, by no fault of the target.
+ */
+#define PODWAY_PROBE_INTERNAL_ERROR 4
+
+/*
  How a call ended: zero is success, failures are negative.
  */
 enum podway_status
@@ -1155,7 +1160,8 @@ podway_status podway_router_zone_health(const struct podway_router *router,
 podway_status podway_router_header_names(const struct podway_router *router, struct podway_text **out);
 
 /*
- How many reports came for a registration that was gone, or came twice; 0 for NULL.
+ How many reports came for a registration that was gone, or for one with nothing in flight; 0 for NULL. A
+ report that comes twice while its target serves others is taken for one of theirs.
 
  The router may be used from many threads at once.
  */

@@ -429,9 +429,39 @@ static void routing(void) {
     CHECK(podway_probes_get(probes, 0, &probe) == PODWAY_STATUS_OK);
     CHECK(probe.protocol == PODWAY_PROTOCOL_HTTP && probe.protocol_version == PODWAY_PROTOCOL_VERSION_HTTP1);
     CHECK(says(probe.path, "/") && probe.timeout_ms == 5000 && probe.address.port == 8080);
+    CHECK(podway_router_report_probe(router, probe.target, PODWAY_PROBE_INTERNAL_ERROR, 0, later) == PODWAY_STATUS_OK);
     podway_probes_free(probes);
     podway_output_free(output);
     podway_router_free(router);
+}
+
+/* Moments that cannot be put off any further: nothing fails, and nothing waits for ever. */
+static void end_of_time(void) {
+    static const char THREE[] =
+        "{\"LoadBalancers\":[],\"TargetGroups\":[{\"TargetGroupArn\":\"arn:tg\",\"TargetGroupName\":\"app\","
+        "\"TargetType\":\"ip\",\"TargetHealthDescriptions\":[{\"Target\":{\"Id\":\"10.0.0.1\",\"Port\":80}},"
+        "{\"Target\":{\"Id\":\"10.0.0.2\",\"Port\":80}},{\"Target\":{\"Id\":\"10.0.0.3\",\"Port\":80}}]}]}";
+    const podway_now moments[] = {NOW, {UINT64_MAX - 1, UINT64_MAX}, {UINT64_MAX, UINT64_MAX}};
+    uint8_t secret[32] = {1};
+    podway_str key = {secret, sizeof secret};
+    podway_model *model = NULL;
+    podway_probes *probes = podway_probes_new();
+    CHECK(podway_model_from_json(view(THREE), &model, NULL) == PODWAY_STATUS_OK);
+    for (size_t made = 0; made < 3; made++) {
+        podway_router *router = NULL;
+        uint64_t next = 0, target = 0;
+        CHECK(podway_router_new(model, NOTHING, key, moments[made], &router, NULL) == PODWAY_STATUS_OK);
+        for (size_t i = 0; i < 6; i++) {
+            podway_now now = moments[i % 3];
+            CHECK(podway_router_poll(router, now, probes, &next) == PODWAY_STATUS_OK);
+            CHECK(podway_router_find_target(router, view("app"), view("10.0.0.1:80"), &target) == PODWAY_STATUS_OK);
+            CHECK(podway_router_report_probe(router, target, PODWAY_PROBE_STATUS, 200, now) == PODWAY_STATUS_OK);
+            CHECK(podway_router_reload(router, model, now, NULL) == PODWAY_STATUS_OK);
+        }
+        podway_router_free(router);
+    }
+    podway_probes_free(probes);
+    podway_model_free(model);
 }
 
 int main(int argc, char **argv) {
@@ -439,6 +469,7 @@ int main(int argc, char **argv) {
     nulls();
     bad_input(argc > 1 ? argv[1] : "");
     routing();
+    end_of_time();
     printf("abi.c: %d promises %s\n", checked, broken ? "checked, some broken" : "hold");
     return broken;
 }

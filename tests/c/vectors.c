@@ -356,6 +356,7 @@ static void probe(void) {
     int32_t result = is(3, "status")      ? PODWAY_PROBE_STATUS
                      : is(3, "timed-out") ? PODWAY_PROBE_TIMED_OUT
                      : is(3, "failed")    ? PODWAY_PROBE_FAILED
+                     : is(3, "internal-error") ? PODWAY_PROBE_INTERNAL_ERROR
                                           : 0;
     podway_status status = podway_router_find_target(router, text(1), text(2), &target);
     if (status == PODWAY_STATUS_OK)

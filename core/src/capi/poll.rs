@@ -29,6 +29,8 @@ pub const PODWAY_PROBE_STATUS: i32 = 1;
 pub const PODWAY_PROBE_TIMED_OUT: i32 = 2;
 /// There was no connection, or a malformed answer.
 pub const PODWAY_PROBE_FAILED: i32 = 3;
+/// The check could not be made, by no fault of the target.
+pub const PODWAY_PROBE_INTERNAL_ERROR: i32 = 4;
 
 /// The probes of one poll. Made once, used for any number of polls.
 pub struct podway_probes {
@@ -166,6 +168,7 @@ pub unsafe extern "C" fn podway_router_report_probe(
             PODWAY_PROBE_STATUS => ProbeResult::Status(status),
             PODWAY_PROBE_TIMED_OUT => ProbeResult::TimedOut,
             PODWAY_PROBE_FAILED => ProbeResult::Failed,
+            PODWAY_PROBE_INTERNAL_ERROR => ProbeResult::InternalError,
             _ => return Err(podway_status::Argument),
         };
         router.report_probe(TargetId::from_u64(target), &result, now.into());

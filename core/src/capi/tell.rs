@@ -210,7 +210,8 @@ pub unsafe extern "C" fn podway_router_header_names(
     unsafe { told(router, out, |r| json(&r.header_names())) }
 }
 
-/// How many reports came for a registration that was gone, or came twice; 0 for NULL.
+/// How many reports came for a registration that was gone, or for one with nothing in flight; 0 for NULL. A
+/// report that comes twice while its target serves others is taken for one of theirs.
 ///
 /// The router may be used from many threads at once.
 #[unsafe(no_mangle)]

@@ -29,7 +29,8 @@ pub(super) fn begin(snapshot: &Snapshot, cold: &mut Cold, now: Now) {
     for (entry, id) in snapshot.table.groups.iter().zip(snapshot.group_ids.iter()) {
         if entry.targets.len() >= PEERS && cold.judged.insert(*id) {
             // Groups take turns within the window.
-            cold.timers.add(now.mono_ms + 1 + entry.fingerprint % window_ms, Timer::Judged(*id));
+            let first = now.mono_ms.saturating_add(1 + entry.fingerprint % window_ms);
+            cold.timers.add(first, Timer::Judged(*id));
         }
     }
 }

@@ -212,7 +212,8 @@ impl Router {
         }
     }
 
-    /// How many reports came for a registration that was gone, or came twice.
+    /// How many reports came for a registration that was gone, or for one with nothing in flight. A report
+    /// that comes twice while its target serves others is taken for one of theirs.
     pub fn late_reports(&self) -> u64 {
         self.late_reports.load(Ordering::Relaxed)
     }

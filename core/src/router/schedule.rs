@@ -48,10 +48,10 @@ pub(super) fn due(snapshot: &Snapshot, cold: &mut Cold, now: Now, probes: &mut V
         let check = &entry.health_check;
         let interval = check.interval_ms.max(1);
         let next = if first {
-            at + 1 + (slot.fingerprint >> 16) % interval
+            at.saturating_add(1 + (slot.fingerprint >> 16) % interval)
         } else {
             // The rhythm does not shift with late calls; whole intervals that were missed are left out.
-            at + interval * (1 + (now.mono_ms - at) / interval)
+            at.saturating_add(interval.saturating_mul(1 + (now.mono_ms - at) / interval))
         };
         cold.schedule.wheel.add(next, (id, false));
         let probed =

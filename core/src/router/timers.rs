@@ -24,10 +24,11 @@ impl Timers {
         self.0.insert((at_ms, timer));
     }
 
-    /// The next timer that is due at `now_ms`, taken out.
+    /// The next timer that is due at `now_ms`, taken out. `u64::MAX` is never: what begins anew could not be
+    /// put off any further.
     pub(super) fn due(&mut self, now_ms: u64) -> Option<Timer> {
         let (at, _) = *self.0.first()?;
-        if at > now_ms {
+        if at > now_ms || at == u64::MAX {
             return None;
         }
         self.0.pop_first().map(|(_, timer)| timer)
