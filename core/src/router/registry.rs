@@ -82,6 +82,9 @@ impl Registry {
                 self.groups.push((group.arn.clone(), group.name.clone()));
                 self.groups.len() - 1
             });
+            if let Some((_, name)) = self.groups.get_mut(id).filter(|(_, name)| *name != group.name) {
+                name.clone_from(&group.name);
+            }
             ids.push(GroupId(id as u32));
         }
         ids
