@@ -26,7 +26,10 @@ pub(crate) struct Cache {
 }
 
 /// By the lower half of a target's id, its slot: many targets take turns in one, one at a time.
-pub(crate) struct Known(Box<[OnceLock<(TargetId, Py<Names>)>]>);
+pub(crate) struct Known(Box<[Place]>);
+
+/// Of one slot: the target that was met there first, and its names.
+type Place = OnceLock<(TargetId, Py<Names>)>;
 
 impl Cache {
     /// For the targets that a router has now.
@@ -81,7 +84,7 @@ fn made(
     py: Python<'_>,
     router: &podway::Router,
     forward: &Forward,
-    place: Option<&OnceLock<(TargetId, Py<Names>)>>,
+    place: Option<&Place>,
 ) -> PyResult<Py<Names>> {
     let names = Py::new(py, names(py, router, forward))?;
     if let Some(place) = place {
