@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import podway
 from podway.health import HealthChecks
 
+# A load balancer waits for a minute.
+TIMEOUT = httpx.Timeout(60).as_dict()
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade"}
 
 
@@ -38,7 +41,9 @@ class Proxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def http(self, scope: Any, receive: Any, send: Any) -> None:
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        # Not every server tells the path as received.
+        path = scope.get("raw_path") or quote(scope["path"], "/:@!$&'()*+,;=~").encode()
+        target = path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         client = scope.get("client") or ("127.0.0.1", 0)
         with self.router.forward(
             self.listener, scope["method"], target, None, scope["headers"], client
@@ -56,12 +61,21 @@ class Proxy:
             # A request without a body gets none: an empty one in chunks would stay unread with many a target.
             bodied = {b"content-length", b"transfer-encoding"} & {name for name, _ in scope["headers"]}
             content = body(receive) if bodied else None
-            request = httpx.Request(scope["method"], url, headers=headers, content=content)
+            extensions = {"timeout": TIMEOUT}
+            request = httpx.Request(
+                scope["method"], url, headers=headers, content=content, extensions=extensions
+            )
             try:
                 response = await self.transport.handle_async_request(request)
-            except httpx.ConnectError:
-                forwarding.report("connect-failed")
-                await send({"type": "http.response.start", "status": 502, "headers": []})
+            except ClientGone:
+                forwarding.report("cancelled")
+                return
+            except httpx.TransportError as error:
+                late = isinstance(error, httpx.TimeoutException)
+                refused = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+                forwarding.report("connect-failed" if refused else "timed-out" if late else "closed")
+                status = 504 if late else 502
+                await send({"type": "http.response.start", "status": status, "headers": []})
                 await send({"type": "http.response.body"})
                 return
             names = [line.partition("=")[0] for line in response.headers.get_list("set-cookie")]
@@ -69,16 +83,24 @@ class Proxy:
             told = [(n, v) for n, v in response.headers.raw if n.lower() not in HOP_BY_HOP]
             told += [(b"set-cookie", line.encode()) for line in added]
             await send({"type": "http.response.start", "status": response.status_code, "headers": told})
-            async for chunk in response.stream:  # type: ignore[union-attr]
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            try:
+                async for chunk in response.stream:  # type: ignore[union-attr]
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            finally:
+                await response.aclose()
             await send({"type": "http.response.body"})
-            await response.aclose()
             forwarding.report("response", response.status_code)
+
+
+class ClientGone(Exception):
+    """Half a body must not look like a whole one."""
 
 
 async def body(receive: Any) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
         yield message.get("body", b"")
         if not message.get("more_body"):
             return

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
+from urllib.parse import quote
 from wsgiref.simple_server import make_server
 
 import httpx
 import podway
 from podway.httpx import Transport
 
+# A load balancer waits for a minute.
+TIMEOUT = httpx.Timeout(60).as_dict()
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
 
 
@@ -25,7 +28,8 @@ class Proxy:
         self.transport = Transport(router, listener)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ.get("RAW_URI") or environ["PATH_INFO"]
+        # WSGI tells the path decoded; some servers tell it as received, too.
+        path = environ.get("RAW_URI") or quote(environ["PATH_INFO"].encode("latin-1"), "/:@!$&'()*+,;=~")
         if environ.get("QUERY_STRING") and "?" not in path:
             path += "?" + environ["QUERY_STRING"]
         headers = [
@@ -37,17 +41,20 @@ class Proxy:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         content = environ["wsgi.input"].read(length) if length else b""
         url = httpx.URL("http://load-balancer").copy_with(raw_path=path.encode("latin-1"))
-        request = httpx.Request(environ["REQUEST_METHOD"], url, headers=headers, content=content)
+        request = httpx.Request(
+            environ["REQUEST_METHOD"], url, headers=headers, content=content, extensions={"timeout": TIMEOUT}
+        )
         try:
             response = self.transport.handle_request(request)
             body = response.read()
-        except httpx.TransportError:
-            start_response("502 Bad Gateway", [])
+        except httpx.TransportError as error:
+            late = isinstance(error, httpx.TimeoutException)
+            start_response("504 Gateway Time-out" if late else "502 Bad Gateway", [])
             return [b""]
         response.close()
         told = [(n, v) for n, v in response.headers.multi_items() if n not in HOP_BY_HOP]
         told = [(n, v) for n, v in told if n not in ("content-encoding", "content-length")]
-        start_response(f"{response.status_code} {HTTPStatus(response.status_code).phrase}", told)
+        start_response(f"{response.status_code} {responses.get(response.status_code, 'Unknown')}", told)
         return [body]
 
 

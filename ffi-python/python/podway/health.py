@@ -28,7 +28,8 @@ class HealthChecks:
     """Runs the health checks of a router until it is closed.
 
     `check` sends one probe; `podway.health.check` unless told. `on_events` is told the changes of health as
-    they are found. Used with `async with`, or `start` and `close`; once closed it does not start again.
+    they are found; what it raises goes to the loop's exception handler. Used with `async with`, or `start`
+    and `close`; once closed it does not start again.
     """
 
     def __init__(
@@ -80,22 +81,28 @@ class HealthChecks:
                 self._under.add(task)
                 task.add_done_callback(self._under.discard)
             if self._on_events is not None and (events := self._router.events()):
-                self._on_events(events)
+                try:
+                    self._on_events(events)
+                except Exception as error:
+                    # The checks go on: what is done with their results is not their concern.
+                    told = {"message": "on_events of podway.health.HealthChecks failed", "exception": error}
+                    asyncio.get_running_loop().call_exception_handler(told)
             wait = 1.0 if later is None else later / 1000 - time.monotonic()
             await asyncio.sleep(min(max(wait, 0.001), 1.0))
 
     async def _probe(self, probe: Probe) -> None:
         try:
             status = await asyncio.wait_for(self._check(probe), probe.timeout_ms / 1000)
+            # What is no status at all is refused here, as any other answer that makes no sense.
+            self._router.report_probe(probe.target_id, "status", status)
         except TimeoutError:
             self._router.report_probe(probe.target_id, "timed-out")
-        except asyncio.CancelledError:
-            raise
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
             # Whatever went wrong, the target did not answer as it should.
             self._router.report_probe(probe.target_id, "failed")
-        else:
-            self._router.report_probe(probe.target_id, "status", status)
 
 
 async def check(probe: Probe) -> int:
@@ -130,16 +137,34 @@ async def _http1(probe: Probe, reader: asyncio.StreamReader, writer: asyncio.Str
     await writer.drain()
     while True:
         version, status, *_ = (await reader.readline()).split(maxsplit=2)
-        if not version.startswith(b"HTTP/1."):
+        if not version.startswith(b"HTTP/1.") or len(status) != 3 or not status.isdigit():
             raise ValueError("this is not HTTP/1")
+        length: int | None = None
+        while (line := await reader.readline()) not in (b"\r\n", b"\n"):
+            if not line:
+                raise ConnectionError("the target closed before it answered")
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
         if not status.startswith(b"1"):
             break
-        while await reader.readline() not in (b"\r\n", b"\n", b""):
+    # The answer counts when it is whole; some targets keep the connection all the same.
+    if status in (b"204", b"304"):
+        length = 0
+    if length is not None:
+        await _skip(reader, length)
+    else:
+        while await reader.read(65536):
             pass
-    # The answer counts when it is whole.
-    while await reader.read(65536):
-        pass
     return int(status)
+
+
+async def _skip(reader: asyncio.StreamReader, length: int) -> None:
+    while length > 0:
+        chunk = await reader.read(min(length, 65536))
+        if not chunk:
+            raise ConnectionError("the target closed before its answer was whole")
+        length -= len(chunk)
 
 
 async def _http2(probe: Probe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:

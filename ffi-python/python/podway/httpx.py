@@ -38,7 +38,7 @@ class Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         decision = self._balancer.decide(request)
         if decision.type != "forward":
-            return _answer(decision)
+            return _answer(request, decision)
         try:
             return self._sent(request, decision)
         except (httpx.ConnectError, httpx.ConnectTimeout):
@@ -78,7 +78,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         decision = self._balancer.decide(request)
         if decision.type != "forward":
-            return _answer(decision)
+            return _answer(request, decision)
         try:
             return await self._sent(request, decision)
         except (httpx.ConnectError, httpx.ConnectTimeout):
@@ -160,19 +160,23 @@ class _Balancer:
         )
 
 
-def _answer(decision: Decision) -> httpx.Response:
-    headers = {"server": "awselb/2.0"}
+def _answer(request: httpx.Request, decision: Decision) -> httpx.Response:
+    body = decision.body or b""
+    headers = [(b"server", b"awselb/2.0"), (b"content-length", str(len(body)).encode())]
     if decision.location is not None:
-        headers["location"] = decision.location
+        headers.append((b"location", decision.location.encode()))
     if decision.content_type is not None:
-        headers["content-type"] = decision.content_type
-    return httpx.Response(decision.status or 500, headers=headers, content=decision.body or b"")
+        headers.append((b"content-type", decision.content_type.encode()))
+    content = None if request.method == "HEAD" else body
+    return httpx.Response(decision.status or 500, headers=headers, content=content)
 
 
 def _outcome(error: BaseException) -> str:
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
             return "connect-failed"
+        case httpx.PoolTimeout() | httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
+            return "cancelled"  # the target had no part in it
         case httpx.TimeoutException():
             return "timed-out"
         case httpx.TransportError():
