@@ -14,6 +14,7 @@ mod request;
 mod router;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 #[pymodule]
 fn _podway(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -25,6 +26,12 @@ fn _podway(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<probe::Probe>()?;
     module.add_function(wrap_pyfunction!(model::load_paths, module)?)?;
     module.add_function(wrap_pyfunction!(model::load_texts, module)?)?;
+    let os = module.py().import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let arguments = PyDict::new(module.py());
+        arguments.set_item("after_in_child", wrap_pyfunction!(router::forked, module)?)?;
+        os.call_method("register_at_fork", (), Some(&arguments))?;
+    }
     #[cfg(feature = "command")]
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     #[cfg(feature = "bench")]

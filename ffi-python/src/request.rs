@@ -41,7 +41,8 @@ fn neither(value: &Bound<'_, PyAny>, what: &str) -> PyErr {
 
 /// Collects the header lines of a mapping, or of anything that gives pairs.
 pub(crate) fn pairs<'py>(headers: &Bound<'py, PyAny>, pairs: &mut Pairs<'py>) -> PyResult<()> {
-    if let Ok(dict) = headers.cast::<PyDict>() {
+    // A subclass may have several values for a name; its `items` tells.
+    if let Ok(dict) = headers.cast_exact::<PyDict>() {
         pairs.extend(dict.iter());
     } else if let Ok(list) = headers.cast::<PyList>() {
         for item in list.iter() {

@@ -43,6 +43,17 @@ impl Local {
     }
 }
 
+/// To be called in the child of a fork, which gets randomness of its own: it would choose as its parent and its siblings
+/// do, one request after the other.
+#[pyfunction]
+pub(crate) fn forked(py: Python<'_>) -> PyResult<()> {
+    let seed: [u8; 8] = py.import("os")?.call_method1("urandom", (8,))?.extract()?;
+    locally(py, |local| {
+        local.chance = fastrand::Rng::with_seed(u64::from_ne_bytes(seed));
+        Ok(())
+    })
+}
+
 /// Lets `work` use what belongs to this thread.
 #[inline]
 fn locally<T>(py: Python<'_>, work: impl FnOnce(&mut Local) -> PyResult<T>) -> PyResult<T> {
@@ -216,7 +227,7 @@ impl Router {
         self.router.cancel_zonal_shift(load_balancer, moment(py, now)).map_err(|e| raise(py, &e))
     }
 
-    /// Settles a forward: owed exactly once for each, whatever became of the request. `outcome` is
+    /// Settles a forward of this router: owed exactly once for each, whatever became of the request. `outcome` is
     /// `response` (with its status), `connect-failed`, `timed-out`, `closed` or `cancelled`.
     #[pyo3(signature = (decision, outcome="response", status=200, *, now=None))]
     fn report(
@@ -268,7 +279,8 @@ impl Router {
         (probes.into_iter().map(Probe::from).collect(), (next != u64::MAX).then_some(next))
     }
 
-    /// Takes a probe's result: `status` (with the HTTP status or the grpc-status), `timed-out` or `failed`.
+    /// Takes a probe's result: `status` (with the HTTP status or the grpc-status), `timed-out`, `failed`, or
+    /// `internal-error` where the check could not be made by no fault of the target.
     #[pyo3(signature = (target_id, result="status", status=0, *, now=None))]
     fn report_probe(
         &self,
@@ -320,7 +332,8 @@ impl Router {
             .map_err(|e| raise(py, &e))
     }
 
-    /// How many reports came for a registration that was gone, or came twice.
+    /// How many reports came for a registration that was gone, or for one with nothing in flight. A report
+    /// that comes twice while its target serves others is taken for one of theirs.
     fn late_reports(&self) -> u64 {
         self.router.late_reports()
     }

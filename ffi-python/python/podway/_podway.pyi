@@ -162,11 +162,13 @@ class Router:
     def report_probe(
         self, target_id: int, result: str = "status", status: int = 0, *, now: _Now | None = None
     ) -> None:
-        """Takes a probe's result: `status` (with its number), `timed-out` or `failed`."""
+        """Takes a probe's result: `status` (with its number), `timed-out`, `failed`, or `internal-error` for
+        a check that could not be made by no fault of the target."""
     def find_target(self, target_group: str, target: str) -> int:
         """The id of a target, by its group's name and its own `id:port`."""
     def late_reports(self) -> int:
-        """How many reports came for a registration that was gone, or came twice."""
+        """How many reports came for a registration that was gone, or for one with nothing in flight. A report
+        that comes twice while its target serves others is taken for one of theirs."""
     def header_names(self) -> list[str]:
         """The names of the headers that a decision may look at, in lower case and sorted."""
     def start_zonal_shift(self, load_balancer: str, zone: str, *, now: _Now | None = None) -> None:

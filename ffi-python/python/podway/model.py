@@ -14,7 +14,8 @@ Path: TypeAlias = str | os.PathLike[str]
 
 
 class Model:
-    """Load balancers with their rules, target groups and targets. Immutable."""
+    """Load balancers with their rules, target groups and targets. Immutable; may be pickled, for another
+    process."""
 
     __slots__ = ("_model", "diagnostics")
 
@@ -44,8 +45,24 @@ class Model:
         minds about. Without an error among them the API would accept the model. `options` are a router's."""
         return _diagnostics(self._model.validate(json.dumps(dict(options or {}))))
 
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Model:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.to_json(), self.diagnostics)
+
     def __repr__(self) -> str:
         return f"<podway.Model with {len(self.diagnostics)} diagnostics>"
+
+
+def _restored(document: str, diagnostics: tuple[Diagnostic, ...]) -> Model:
+    """A model out of a pickle."""
+    model = Model.from_json(document)
+    model.diagnostics = diagnostics
+    return model
 
 
 def load(

@@ -121,7 +121,7 @@ class Router(_podway.Router):
         *,
         now: Now | None = None,
     ) -> Router:
-        key = secrets.token_bytes(32) if cookie_key is None else bytes(cookie_key)
+        key = secrets.token_bytes(32) if cookie_key is None else _key(cookie_key)
         return super().__new__(cls, _native(model), json.dumps(dict(options) if options else {}), key, now)
 
     def listeners(self) -> list[Listener]:
@@ -166,7 +166,7 @@ class Router(_podway.Router):
 
     def forward(self, *args: Any, **kwargs: Any) -> Forwarding:
         """As `decide`, for `with`: what is not reported inside is reported at the end, as `cancelled`, or as
-        `closed` if the block raised."""
+        `closed` if the block raised an `Exception` (a task that is cancelled is none)."""
         return Forwarding(self, self.decide(*args, **kwargs))
 
     def app_cookie(
@@ -193,7 +193,9 @@ class Router(_podway.Router):
 
     def set_cookie_keys(self, keys: Sequence[bytes]) -> None:
         """Replaces the keys of cookies: the first seals, the others still open what they sealed."""
-        self._set_cookie_keys([bytes(key) for key in keys])
+        if isinstance(keys, (bytes, bytearray, memoryview)):
+            raise TypeError("a list of keys is needed, not one")
+        self._set_cookie_keys([_key(key) for key in keys])
 
     def set_target_health(
         self, target_group: str, target: str, state: str, *, now: Now | None = None
@@ -252,6 +254,13 @@ def _texts(items: Iterable[str]) -> list[str]:
     return list(items)
 
 
+def _key(key: bytes) -> bytes:
+    """A key's bytes; a number would make as many zeros."""
+    if not isinstance(key, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a cookie key must be bytes, not {type(key).__name__}")
+    return bytes(key)
+
+
 def _native(model: Model) -> _podway.Model:
     if not isinstance(model, Model):
         raise TypeError(f"model must be a podway.Model, not {type(model).__name__}")
@@ -282,4 +291,5 @@ class Forwarding(AbstractContextManager["Forwarding"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.report("cancelled" if kind is None else "closed")
+        failed = kind is not None and issubclass(kind, Exception)
+        self.report("closed" if failed else "cancelled")
