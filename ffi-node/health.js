@@ -41,15 +41,16 @@ class HealthChecks {
     for (const probe of probes) {
       this.#check(probe)
     }
-    if (this.#onEvents !== undefined) {
-      const events = this.#router.events()
-      if (events.length > 0) {
-        this.#onEvents(events)
-      }
-    }
     const wait = next === undefined ? 1000 : Math.min(Math.max(next - now().monoMs, 1), 1000)
     this.#timer = setTimeout(() => this.#turn(), wait)
     this.#timer.unref()
+    if (this.#onEvents !== undefined) {
+      const events = this.#router.events()
+      if (events.length > 0) {
+        // Apart: what it throws is an uncaught exception, and does not end the checks.
+        queueMicrotask(() => this.#onEvents(events))
+      }
+    }
   }
 
   async #check(probe) {
@@ -115,7 +116,7 @@ function overHttp2(probe, signal) {
     stream.on('trailers', (answer) => { if (grpc) status = Number(answer['grpc-status'] ?? NaN) })
     stream.on('close', () => {
       session.close()
-      Number.isInteger(status) ? resolve(status) : reject(new Error('no status'))
+      status >= 0 && status <= 65535 && Number.isInteger(status) ? resolve(status) : reject(new Error('no status'))
     })
     stream.resume()
     // An empty message: one byte of flags and four of length.

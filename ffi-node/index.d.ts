@@ -70,9 +70,10 @@ export function now(): Now
 /** A string is taken as UTF-8; bytes are taken as they are. */
 export type Text = string | Uint8Array
 
-/** Pairs in the order received, or an object as `node:http` has it. Names are compared without case. */
+/** Pairs in the order received (an array, a `Map`, the `Headers` of fetch), or an object as `node:http` has it. Names
+ * are compared without case. */
 export type Headers =
-  | readonly (readonly [string, Text])[]
+  | Iterable<readonly [string, Text]>
   | Readonly<Record<string, Text | number | readonly Text[] | undefined>>
 
 export interface Request {
@@ -83,7 +84,8 @@ export interface Request {
   /** Without it the first `host` among the headers counts. */
   host?: Text
   headers?: Headers
-  /** The client: `address:port` (an IPv6 address in brackets), or a socket. Default `127.0.0.1:0`. */
+  /** The client: `address:port` (an IPv6 address in brackets), or a socket. Default `127.0.0.1:0`, also of a socket
+   * that tells no address because its client has left. */
   peer?:
     | string
     | { readonly address: string; readonly port: number }
@@ -266,7 +268,7 @@ export class Router {
     request: Request,
     options?: { now?: Now; entropy?: bigint | number }
   ): Decision | undefined
-  /** Settles a forward: owed exactly once for each. */
+  /** Settles a forward of this router: owed exactly once for each. An outcome that there is not is `E_ARGUMENT`. */
   report(decision: Decision, outcome?: Outcome, options?: { status?: number; now?: Now }): void
   /** For stickiness of type `app_cookie`: given the headers of the request and the names of the cookies that
    * the target's response sets, the values of the Set-Cookie headers that the load balancer adds. */
@@ -293,8 +295,9 @@ export class Router {
   cancelZonalShift(loadBalancer: string, options?: { now?: Now }): void
   /** The probes that are due, and the moment (`monoMs`) to poll again. */
   poll(options?: { now?: Now }): { probes: Probe[]; next?: number }
-  /** Takes a probe's result: a status, `timed-out` or `failed`. */
-  reportProbe(targetId: string, result: number | 'timed-out' | 'failed', options?: { now?: Now }): void
+  /** Takes a probe's result: a status, `timed-out`, `failed`, or `internal-error` where the check could not be made by
+   * no fault of the target. */
+  reportProbe(targetId: string, result: number | 'timed-out' | 'failed' | 'internal-error', options?: { now?: Now }): void
   /** Swaps a model in; a failure leaves everything as it was. */
   reload(model: Model | string | object, options?: { now?: Now }): void
   /** Replaces the keys of cookies, each 32 bytes: the first seals, the others still open what they sealed. */
@@ -302,7 +305,8 @@ export class Router {
   /** The id of a target by its group's name and `id:port`; throws `E_NOT_FOUND`. */
   findTarget(targetGroup: string, target: string): string
   setTargetHealth(targetId: string, state: TargetState, options?: { now?: Now }): void
-  /** How many reports came for a registration that was gone, or came twice. */
+  /** How many reports came for a registration that was gone, or for one with nothing in flight. A report that comes
+   * twice while its target serves others is taken for one of theirs. */
   lateReports(): number
   /**
    * What the node that is this target does with a new connection from `client`, the load balancer's own

@@ -5,7 +5,7 @@ const { randomBytes } = require('node:crypto')
 const {
   Decision, EPOCH, FLAGS, GROUP, HIGH, LOW, NO_NAMES, NO_TEXTS, NONE, NUMBERS, TEXTS, textsOf
 } = require('./decision.js')
-const { flat, items, peerText, plainText } = require('./request.js')
+const { bytes, flat, items, peerText, secret, whole } = require('./request.js')
 const native = require('./native.js')
 
 native.startClock(Number(process.hrtime.bigint()) / 1e6)
@@ -50,10 +50,20 @@ function clock(now) {
   if (now === undefined) {
     return [NaN, NaN]
   }
-  if (typeof now?.monoMs !== 'number' || typeof now?.unixS !== 'number') {
+  const { monoMs, unixS } = now ?? {}
+  if (typeof monoMs !== 'number' || typeof unixS !== 'number') {
     throw new TypeError('now is { monoMs, unixS }, both numbers')
   }
-  return [now.monoMs, now.unixS]
+  if (!(monoMs >= 0 && unixS >= 0 && Number.isFinite(monoMs + unixS))) {
+    throw new RangeError('now is { monoMs, unixS }, both finite and not negative')
+  }
+  return [monoMs, unixS]
+}
+
+/** An error about an argument that the native half never gets to see. */
+function refused(message) {
+  const diagnostics = [{ Severity: 'error', Code: 'E_ARGUMENT', Message: message }]
+  return new PodwayError({ podway: `${message} [E_ARGUMENT]`, code: 'E_ARGUMENT', diagnostics })
 }
 
 /** Options or settings as JSON with the names of Rust; JSON text is taken as it is. */
@@ -98,6 +108,9 @@ class Model {
       return value
     }
     const text = typeof value === 'string' ? value : JSON.stringify(value)
+    if (text === undefined) {
+      throw new TypeError('a model is JSON text, an object of that shape, or a Model')
+    }
     return new Model(told(() => native.parseModel(text)))
   }
 
@@ -123,6 +136,7 @@ function load(input, { controller, clusterName, nodes = 3, skipBroken = false } 
   if (all.length === 0 || sources.some((s) => typeof s?.name !== 'string' || typeof s?.text !== 'string')) {
     throw new TypeError('load takes paths, or objects of name and text')
   }
+  whole(nodes, 2 ** 32 - 1, 'nodes')
   const texts = sources.map((s) => [s.name, s.text])
   const [json, diagnostics] = told(() => native.load(paths, texts, snake(controller), clusterName, nodes, skipBroken))
   return new Model(json, JSON.parse(diagnostics))
@@ -135,6 +149,8 @@ function now() {
 }
 
 const OUTCOMES = ['response', 'connect-failed', 'timed-out', 'closed', 'cancelled']
+const CANCELLED = OUTCOMES.indexOf('cancelled')
+const EMPTY = new Uint32Array(0)
 
 /** A compiled model with the state of its targets. */
 class Router {
@@ -142,8 +158,8 @@ class Router {
   #functions
   /** Of one decision, written by the native half; in a buffer, so that it does not move. */
   #numbers = new Uint32Array(new ArrayBuffer(NUMBERS * 4))
-  #many = new Uint32Array(0)
-  #lengths = new Uint32Array(0)
+  #many = EMPTY
+  #lengths = EMPTY
   /** What forwards are called, by the slot of the target, since the last reload. */
   #names = []
   /** Whether decisions look at headers, at which, and at which where the host is among them. */
@@ -158,7 +174,7 @@ class Router {
     } else {
       const [monoMs, unixS] = clock(now)
       const text = Model.from(model).toString()
-      this.#native = told(() => new native.NativeRouter(text, snake(options), cookieKey, monoMs, unixS))
+      this.#native = told(() => new native.NativeRouter(text, snake(options), secret(cookieKey), monoMs, unixS))
     }
     this.#functions = this.#native.functions(this.#numbers)
     this.#refresh()
@@ -166,6 +182,7 @@ class Router {
 
   /** The router that another thread shares. */
   static join(token) {
+    whole(token, 2 ** 32 - 1, 'a token')
     return new Router(told(() => native.NativeRouter.join(token)))
   }
 
@@ -177,6 +194,12 @@ class Router {
   #refresh() {
     this.#epoch = this.#native.epoch()
     this.#names = []
+    if (this.#epoch % 2 === 1) {
+      // A reload is under way: decisions may be of the old rules or of the new ones, and get all headers.
+      this.#looks = true
+      this.#reads = this.#readsWithHost = undefined
+      return
+    }
     const names = this.#native.headerNames()
     this.#looks = names.length > 0
     this.#reads = new Map(names.map((name) => [name, name]))
@@ -184,6 +207,7 @@ class Router {
   }
 
   listener(loadBalancer, port) {
+    whole(port, 65535, 'port')
     return told(() => this.#native.listener(loadBalancer, port))
   }
 
@@ -192,6 +216,7 @@ class Router {
   }
 
   decide(listener, request, options) {
+    const epoch = this.#epoch
     const { method = 'GET', target, host, headers, peer } = request
     const lines = headers === undefined ? undefined : this.#lines(headers, host)
     const numbers = this.#numbers
@@ -207,18 +232,40 @@ class Router {
     } catch (error) {
       throw translated(error)
     }
-    if (numbers[EPOCH] !== this.#epoch) {
-      return this.#again(listener, request, options)
-    }
-    return this.#decision(numbers, 0)
+    return (numbers[EPOCH] === epoch ? this.#decision(numbers, 0) : undefined) ?? this.#again(listener, request, options)
   }
 
-  /** Decides once more after a reload by another thread: it may look at other headers now. */
+  /** Decides once more after a reload (by another thread, or by a getter of the request): rules may look at other
+   * headers now, and what was chosen may be gone. The request is read once and with all its headers, so that
+   * it is decided right by any rules. */
   #again(listener, request, options) {
-    const stale = this.#decision(this.#numbers, 0)
-    this.report(stale, 'cancelled')
-    this.#refresh()
-    return this.decide(listener, request, options)
+    const numbers = this.#numbers
+    this.#cancel(numbers, 0)
+    const { method = 'GET', target, host, headers, peer } = request
+    const lines = headers === undefined ? undefined : flat(headers, undefined)
+    const from = peerText(peer)
+    const [monoMs, unixS] = options?.now === undefined ? NO_TIME : clock(options.now)
+    const entropy = options?.entropy === undefined ? undefined : BigInt(options.entropy)
+    for (;;) {
+      told(() => this.#functions.decide(listener, method, target, host, lines, from, monoMs, unixS, entropy))
+      if (numbers[EPOCH] !== this.#epoch) {
+        this.#refresh()
+      }
+      const decision = this.#decision(numbers, 0)
+      if (decision !== undefined) {
+        return decision
+      }
+      this.#cancel(numbers, 0)
+    }
+  }
+
+  /** Settles a decision that nobody gets to see. */
+  #cancel(numbers, at) {
+    if ((numbers[at + FLAGS] & 3) === 0) {
+      this.#functions.report(
+        numbers[at + FLAGS], numbers[at + LOW], numbers[at + HIGH], numbers[at + GROUP], CANCELLED, 0
+      )
+    }
   }
 
   retry(failed, listener, request, { now, entropy } = {}) {
@@ -226,7 +273,8 @@ class Router {
       throw new TypeError('retry takes the decision that failed')
     }
     const { method = 'GET', target, host, headers, peer } = request
-    const lines = headers === undefined ? undefined : this.#lines(headers, host)
+    // With all headers it is right after a reload meanwhile, too.
+    const lines = headers === undefined ? undefined : flat(headers, undefined)
     const [monoMs, unixS] = now === undefined ? NO_TIME : clock(now)
     const drawn = entropy === undefined ? undefined : BigInt(entropy)
     try {
@@ -236,17 +284,20 @@ class Router {
     } catch (error) {
       throw translated(error)
     }
-    const none = this.#numbers[FLAGS] === NONE
     if (this.#numbers[EPOCH] !== this.#epoch) {
-      if (!none) {
-        this.report(this.#decision(this.#numbers, 0), 'cancelled')
-      }
       this.#refresh()
-      return this.retry(failed, listener, request, { now, entropy })
     }
-    return none ? undefined : this.#decision(this.#numbers, 0)
+    if (this.#numbers[FLAGS] === NONE) {
+      return undefined
+    }
+    const decision = this.#decision(this.#numbers, 0)
+    if (decision === undefined) {
+      this.#cancel(this.#numbers, 0)
+    }
+    return decision
   }
 
+  /** A decision as an object; undefined where what was chosen is gone already. */
   #decision(numbers, at) {
     let names = NO_NAMES
     if ((numbers[at + FLAGS] & 3) === 0) {
@@ -255,6 +306,9 @@ class Router {
       names = this.#names[low]
       if (names === undefined || names[4] !== high) {
         names = this.#native.names(low, high, numbers[at + GROUP]).map((name) => name ?? undefined)
+        if (names[0] === undefined || names[2] === undefined || names[3] === undefined) {
+          return undefined
+        }
         names.push(high)
         this.#names[low] = names
       }
@@ -273,47 +327,75 @@ class Router {
   }
 
   decideMany(listener, requests) {
+    if (!Array.isArray(requests)) {
+      throw new TypeError('requests are an array')
+    }
     const count = requests.length
-    if (this.#lengths.length < count * 3) {
-      this.#lengths = new Uint32Array(count * 3)
-      this.#many = new Uint32Array(1 + count * NUMBERS)
+    const large = this.#lengths.length >= count * 3
+    const lengths = large ? this.#lengths : new Uint32Array(count * 3)
+    const numbers = large ? this.#many : new Uint32Array(1 + count * NUMBERS)
+    // Getters of the requests may decide, too; they get memory of their own.
+    this.#lengths = this.#many = EMPTY
+    try {
+      return this.#allOf(listener, requests, numbers, lengths)
+    } finally {
+      this.#lengths = lengths
+      this.#many = numbers
     }
-    const simple = count > 0 && this.#pack(requests)
+  }
+
+  #allOf(listener, requests, numbers, lengths) {
+    const count = requests.length
+    const epoch = this.#epoch
     const decisions = new Array(count)
+    const simple = count > 0 && this.#pack(requests, lengths)
     if (simple === false) {
-      for (let i = 0; i < count; i++) {
-        decisions[i] = this.decide(listener, requests[i])
-      }
-      return decisions
+      return this.#oneByOne(listener, requests, decisions, 0)
     }
-    const numbers = this.#many
-    const lengths = this.#lengths.length === count * 3 ? this.#lengths : this.#lengths.subarray(0, count * 3)
+    const used = lengths.length === count * 3 ? lengths : lengths.subarray(0, count * 3)
     for (let first = 0; first < count;) {
       try {
-        this.#functions.decideMany(numbers, listener, simple, lengths, first)
+        this.#functions.decideMany(numbers, listener, simple, used, first)
       } catch (error) {
         throw translated(error)
       }
       const stopped = numbers[0]
       if (stopped === NOTHING) {
-        for (let i = first; i < count; i++) {
-          decisions[i] = this.decide(listener, requests[i])
-        }
-        return decisions
-      }
-      if (numbers[1 + first * NUMBERS + EPOCH] !== this.#epoch) {
-        this.#refresh()
+        return this.#oneByOne(listener, requests, decisions, first)
       }
       for (; first < stopped; first++) {
-        decisions[first] = this.#decision(numbers, 1 + first * NUMBERS)
+        const at = 1 + first * NUMBERS
+        const decision = numbers[at + EPOCH] === epoch ? this.#decision(numbers, at) : undefined
+        if (decision === undefined) {
+          for (let i = first; i < stopped; i++) {
+            this.#cancel(numbers, 1 + i * NUMBERS)
+          }
+          return this.#oneByOne(listener, requests, decisions, first)
+        }
+        decisions[first] = decision
       }
     }
     return decisions
   }
 
+  /** Decides the requests from `first` on; where one cannot be, nothing is left owing. */
+  #oneByOne(listener, requests, decisions, first) {
+    let made = first
+    try {
+      for (; made < requests.length; made++) {
+        decisions[made] = this.decide(listener, requests[made])
+      }
+      return decisions
+    } catch (error) {
+      for (const decision of decisions.slice(0, made)) {
+        this.report(decision, 'cancelled')
+      }
+      throw error
+    }
+  }
+
   /** All text of plain requests in one string; false where a request is not plain. */
-  #pack(requests) {
-    const lengths = this.#lengths
+  #pack(requests, lengths) {
     const looks = this.#looks
     let text = ''
     let at = 0
@@ -349,6 +431,9 @@ class Router {
     const number = OUTCOMES.indexOf(outcome)
     if (!(decision instanceof Decision)) {
       throw new TypeError('report takes a decision')
+    }
+    if (number < 0) {
+      throw refused(`there is no outcome \`${String(outcome)}\``)
     }
     try {
       if (options === undefined) {
@@ -391,21 +476,21 @@ class Router {
   }
 
   explain(listener, request, { now, entropy } = {}) {
-    const { method = 'GET', target, host, headers = {}, peer = '127.0.0.1:0' } = request
-    const lines = flat(headers, undefined).map(plainText)
+    const { method = 'GET', target, host, headers = {}, peer } = request
+    const lines = flat(headers, undefined).map(bytes)
     const [monoMs, unixS] = clock(now)
     const drawn = entropy === undefined ? undefined : BigInt(entropy)
     return JSON.parse(told(() => this.#native.explain(
-      listener, plainText(method), plainText(target), plainText(host), lines, peerText(peer), monoMs, unixS, drawn
+      listener, bytes(method), bytes(target), host === undefined ? undefined : bytes(host), lines, peerText(peer) ?? NOBODY, monoMs, unixS, drawn
     )))
   }
 
   whyUnsticky(listener, request, { history = [], now } = {}) {
-    const { method = 'GET', target, host, headers = {}, peer = '127.0.0.1:0' } = request
-    const lines = flat(headers, undefined).map(plainText)
+    const { method = 'GET', target, host, headers = {}, peer } = request
+    const lines = flat(headers, undefined).map(bytes)
     const [monoMs, unixS] = clock(now)
     return camel(JSON.parse(told(() => this.#native.whyUnsticky(
-      listener, plainText(method), plainText(target), plainText(host), lines, peerText(peer), items(history), monoMs, unixS
+      listener, bytes(method), bytes(target), host === undefined ? undefined : bytes(host), lines, peerText(peer) ?? NOBODY, items(history), monoMs, unixS
     ))))
   }
 
@@ -427,7 +512,7 @@ class Router {
 
   reportProbe(targetId, result, { now } = {}) {
     const [monoMs, unixS] = clock(now)
-    const [name, status] = typeof result === 'number' ? ['status', result] : [result, 0]
+    const [name, status] = typeof result === 'number' ? ['status', whole(result, 65535, 'a status')] : [result, 0]
     told(() => this.#native.reportProbe(targetId, name, status, monoMs, unixS))
   }
 
@@ -438,7 +523,7 @@ class Router {
   }
 
   setCookieKeys(keys) {
-    told(() => this.#native.setCookieKeys(items(keys)))
+    told(() => this.#native.setCookieKeys(items(keys).map(secret)))
   }
 
   findTarget(targetGroup, target) {
@@ -484,6 +569,8 @@ class Router {
 
 /** In the place of a length: what is left out; in that of a count: the text is not plain. */
 const NOTHING = 2 ** 32 - 1
+/** The client that a request has which is told of none. */
+const NOBODY = '127.0.0.1:0'
 const NO_TIME = [undefined, undefined]
 
 // What the AWSALBAPP cookies depend on.

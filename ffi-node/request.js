@@ -9,15 +9,41 @@ function items(list) {
   return Array.from(list)
 }
 
-/** Text for a call that takes strings only. */
-function plainText(value) {
-  return value instanceof Uint8Array ? Buffer.from(value).toString() : value
+/** A whole number from 0 to `most`: Node-API would round and wrap others. */
+function whole(value, most, what) {
+  if (typeof value !== 'number') {
+    throw new TypeError(`${what} must be a number`)
+  }
+  if (!Number.isInteger(value) || value < 0 || value > most) {
+    throw new RangeError(`${what} must be a whole number from 0 to ${most}, not ${value}`)
+  }
+  return value
+}
+
+/** The bytes of a cookie key. */
+function secret(key) {
+  if (!(key instanceof Uint8Array)) {
+    throw new TypeError('a cookie key must be a Uint8Array of 32 bytes')
+  }
+  return key
+}
+
+/** Text for a call that takes bytes only. */
+function bytes(value) {
+  if (typeof value === 'string') {
+    return Buffer.from(value)
+  }
+  if (value instanceof Uint8Array) {
+    return value
+  }
+  throw new TypeError('method, target, host and headers are strings or Uint8Arrays')
 }
 
 /** The lines of `headers` whose names are in `reads` (all, where that is undefined), flat: name, value, name, value. */
 function flat(headers, reads) {
   const lines = []
-  if (Array.isArray(headers)) {
+  // An array of pairs, or what gives pairs: a Map, a Headers.
+  if (Array.isArray(headers) || (typeof headers === 'object' && typeof headers?.[Symbol.iterator] === 'function')) {
     for (const pair of headers) {
       if (!Array.isArray(pair) || pair.length !== 2) {
         throw new TypeError('headers are pairs of name and value, or an object')
@@ -79,6 +105,10 @@ function peerText(peer) {
   if (peer === undefined || typeof peer === 'string') {
     return peer
   }
+  // A socket whose client has left, or is on this machine, tells no address.
+  if (typeof peer === 'object' && peer !== null && 'remoteAddress' in peer && peer.remoteAddress === undefined) {
+    return undefined
+  }
   // A socket has a method of the name `address`.
   const address = peer?.remoteAddress ?? peer?.address
   const port = peer?.remotePort ?? peer?.port
@@ -89,4 +119,4 @@ function peerText(peer) {
   return bare.includes(':') ? `[${bare}]:${port}` : `${bare}:${port}`
 }
 
-module.exports = { flat, items, peerText, plainText }
+module.exports = { bytes, flat, items, peerText, secret, whole }

@@ -2,6 +2,8 @@
 // An interceptor for undici: a client's requests go straight to the target that the load balancer would
 // choose, with its stickiness and its health: a client-side load balancer. undici itself is the caller's.
 
+const { stringify } = require('node:querystring')
+
 /**
  * `dispatcher.compose(podway(router, { listener }))`: requests to hosts of the load balancer are decided;
  * forwards go to the target's address, what the load balancer answers by itself is answered here.
@@ -9,7 +11,9 @@
 function podway(router, { listener, protocol = 'http', cookies = new CookieStore() }) {
   return (dispatch) => (options, handler) => {
     const origin = new URL(options.origin)
-    const target = options.path
+    // Rules look at the query too, which undici would append later.
+    const query = options.query ? stringify(options.query) : ''
+    const target = query === '' ? options.path : `${options.path}?${query}`
     const headers = pairs(options.headers)
     const cookie = cookies.header(origin.host)
     if (cookie !== undefined) {
@@ -29,11 +33,17 @@ function podway(router, { listener, protocol = 'http', cookies = new CookieStore
       return dispatch(
         {
           ...options,
+          query: undefined,
           origin: `${protocol}://${decision.address}`,
           path: decision.uri ?? target,
           headers: sent.flat()
         },
-        reporting(handler, (outcome, status) => router.report(decision, outcome, { status }), again)
+        reporting(handler, {
+          report: (outcome, status) => router.report(decision, outcome, { status }),
+          // What stickiness of type app_cookie adds.
+          met: (names) => cookies.store(origin.host, router.appCookie(decision, headers, names)),
+          again
+        })
       )
     }
     const decision = router.decide(listener, request)
@@ -53,6 +63,12 @@ function podway(router, { listener, protocol = 'http', cookies = new CookieStore
     })
   }
 }
+
+/** Codes of errors that a target has no part in: the request is wrong, or the dispatcher is closed. */
+const OWN = new Set([
+  'UND_ERR_INVALID_ARG', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH', 'UND_ERR_NOT_SUPPORTED', 'UND_ERR_CLOSED',
+  'UND_ERR_DESTROYED', 'UND_ERR_ABORTED'
+])
 
 /** The sticky cookies that the load balancer would set, by host. */
 class CookieStore {
@@ -88,9 +104,10 @@ function pairs(headers) {
   return entries.flatMap(([name, value]) => [].concat(value ?? []).map((line) => [name, String(line)]))
 }
 
-/** A handler that reports once how the forward ended, and passes everything on. `again` is asked after a
- * connection that could not be made, and says whether the request was sent elsewhere. */
-function reporting(handler, report, again) {
+/** A handler that reports once how the forward ended, and passes everything on. `met` is told the names of the
+ * cookies that the response sets. `again` is asked after a connection that could not be made, and says whether
+ * the request was sent elsewhere. */
+function reporting(handler, { report, met, again }) {
   let open = true
   const settle = (outcome, status) => {
     if (open) {
@@ -98,12 +115,13 @@ function reporting(handler, report, again) {
       report(outcome, status)
     }
   }
-  const failed = (error) => {
+  const failed = (controller, error) => {
     const late = error?.code === 'UND_ERR_HEADERS_TIMEOUT' || error?.code === 'UND_ERR_BODY_TIMEOUT'
-    const refused = error?.code === 'ECONNREFUSED' || error?.code === 'UND_ERR_CONNECT_TIMEOUT'
-    const aborted = error?.name === 'AbortError'
+    const refused = error?.syscall === 'connect' || error?.code === 'UND_ERR_CONNECT_TIMEOUT'
+    // Whoever aborts gives any reason, or none.
+    const aborted = controller?.aborted || error?.name === 'AbortError' || OWN.has(error?.code)
     settle(aborted ? 'cancelled' : late ? 'timed-out' : refused ? 'connect-failed' : 'closed')
-    return refused && again !== undefined && again()
+    return refused && !aborted && again !== undefined && again()
   }
   let status = 200
   return {
@@ -114,6 +132,8 @@ function reporting(handler, report, again) {
     },
     onResponseStart: (controller, code, headers, message) => {
       status = code
+      const lines = headers?.['set-cookie']
+      met([].concat(lines ?? []).map((line) => String(line).split('=', 1)[0].trim()))
       handler.onResponseStart?.(controller, code, headers, message)
     },
     onResponseData: (controller, chunk) => handler.onResponseData?.(controller, chunk),
@@ -122,7 +142,7 @@ function reporting(handler, report, again) {
       handler.onResponseEnd?.(controller, trailers)
     },
     onResponseError: (controller, error) => {
-      if (!failed(error)) {
+      if (!failed(controller, error)) {
         handler.onResponseError?.(controller, error)
       }
     }
@@ -144,12 +164,19 @@ function answer(handler, decision) {
   if (decision.contentType !== undefined) {
     headers['content-type'] = decision.contentType
   }
-  handler.onRequestStart?.(controller, {})
-  handler.onResponseStart?.(controller, decision.status, headers, '')
-  if (decision.body) {
-    handler.onResponseData?.(controller, Buffer.from(decision.body))
+  const steps = [
+    () => handler.onRequestStart?.(controller, {}),
+    () => handler.onResponseStart?.(controller, decision.status, headers, ''),
+    () => decision.body && handler.onResponseData?.(controller, Buffer.from(decision.body)),
+    () => handler.onResponseEnd?.(controller, {})
+  ]
+  for (const step of steps) {
+    step()
+    if (controller.aborted) {
+      handler.onResponseError?.(controller, controller.reason)
+      return
+    }
   }
-  handler.onResponseEnd?.(controller, {})
 }
 
 module.exports.podway = podway

@@ -1,4 +1,4 @@
-// A load balancer of 60 lines on node:http: podway decides, node:http carries.
+// A load balancer of a page on node:http: podway decides, node:http carries.
 //
 //   node ffi-node/examples/proxy.mjs MANIFESTS LOAD_BALANCER PORT [LISTEN_PORT]
 import http from 'node:http'
@@ -17,6 +17,12 @@ const agent = new http.Agent({ keepAlive: true })
 const log = (events) => events.forEach((e) => console.error(`${e.target}: ${e.from ?? '-'} -> ${e.to ?? 'gone'}`))
 const checks = new HealthChecks(router, { onEvents: log })
 
+/** The headers that are not about one connection. */
+function endToEnd(headers) {
+  const { connection, 'keep-alive': _, te, upgrade, 'transfer-encoding': coding, ...rest } = headers
+  return rest
+}
+
 const server = http.createServer((request, response) => {
   const decision = router.decide(listener, {
     method: request.method,
@@ -31,6 +37,11 @@ const server = http.createServer((request, response) => {
     response.end(decision.body)
     return
   }
+  const client = request.socket.remoteAddress
+  const before = request.headers['x-forwarded-for']
+  const headers = endToEnd(request.headers)
+  if (client !== undefined) headers['x-forwarded-for'] = before === undefined ? client : `${before}, ${client}`
+  if (decision.host !== undefined) headers.host = decision.host
   const at = decision.address.lastIndexOf(':')
   const upstream = http.request({
     agent,
@@ -38,7 +49,7 @@ const server = http.createServer((request, response) => {
     port: Number(decision.address.slice(at + 1)),
     method: request.method,
     path: decision.uri ?? request.url,
-    headers: { ...request.headers, 'x-forwarded-for': request.socket.remoteAddress, host: decision.host ?? request.headers.host }
+    headers
   })
   let open = true
   const settle = (outcome, status) => {
@@ -51,15 +62,23 @@ const server = http.createServer((request, response) => {
     const own = [].concat(answer.headers['set-cookie'] ?? [])
     const names = own.map((line) => line.split('=', 1)[0])
     const added = [...decision.setCookies, ...router.appCookie(decision, request.headers, names)]
-    response.writeHead(answer.statusCode, { ...answer.headers, ...(added.length + own.length > 0 && { 'set-cookie': [...own, ...added] }) })
+    const headers = endToEnd(answer.headers)
+    if (added.length + own.length > 0) headers['set-cookie'] = [...own, ...added]
+    response.writeHead(answer.statusCode, headers)
     answer.pipe(response)
     answer.on('end', () => settle('response', answer.statusCode))
-    answer.on('error', () => settle('closed'))
+    answer.on('error', () => {
+      settle('closed')
+      response.destroy() // half an answer must not look like a whole one
+    })
   })
   upstream.on('error', (error) => {
-    settle(error.code === 'ECONNREFUSED' ? 'connect-failed' : 'closed')
-    if (!response.headersSent) response.writeHead(502)
-    response.end()
+    settle(error.syscall === 'connect' ? 'connect-failed' : 'closed')
+    if (response.headersSent) {
+      response.destroy()
+    } else {
+      response.writeHead(502).end()
+    }
   })
   response.on('close', () => {
     settle('cancelled')

@@ -2,6 +2,9 @@
 
 use podway::{Code, Diagnostic, Error};
 
+/// What is said of a number that is too large to be one.
+pub(crate) const ENTROPY: &str = "entropy must be within 64 bits and not negative";
+
 /// An error as the JSON that `index.js` takes apart.
 pub(crate) fn told(error: &Error) -> String {
     let first = error.diagnostics().first();

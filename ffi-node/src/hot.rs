@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use napi::sys;
 use napi_derive::napi;
@@ -23,7 +23,10 @@ use crate::raw::{Call, Native, Numbers, Refusal, Scratch, argument, function};
 /// A router, and how often it was reloaded: one for all threads that share it.
 pub(crate) struct Shared {
     pub(crate) router: podway::Router,
+    /// Counts the beginnings and the ends of reloads: odd while one is under way.
     pub(crate) epoch: AtomicU32,
+    /// Held while a model is exchanged: one after the other, so that `epoch` says what it says.
+    pub(crate) reloading: Mutex<()>,
 }
 
 /// What the functions of one router on one thread work with.
@@ -73,9 +76,9 @@ impl Native<Hot, 9> for Decide {
         let Ok(mut state) = hot.state.try_borrow_mut() else { return Err(busy()) };
         let State { scratch, output } = &mut *state;
         asked(call, scratch, |listener, request, now, entropy| {
-            // Read first: what a reload meanwhile changes shows in the next call.
-            let epoch = hot.shared.epoch.load(Ordering::Acquire);
             let decision = hot.shared.router.decide(listener, request, now, entropy, output);
+            // Read afterwards: with the number that the arguments were made for, no reload had begun before.
+            let epoch = hot.shared.epoch.load(Ordering::Acquire);
             hot.numbers.write(&numbers(&decision, output, epoch));
         })?;
         Ok(ptr::null_mut())
@@ -91,10 +94,10 @@ impl Native<Hot, 13> for Retry {
         let State { scratch, output } = &mut *state;
         let failed = forward(call, 9)?;
         asked(call, scratch, |listener, request, now, entropy| {
-            let epoch = hot.shared.epoch.load(Ordering::Acquire);
             let retried = failed
                 .as_ref()
                 .and_then(|failed| hot.shared.router.retry(listener, request, failed, now, entropy, output));
+            let epoch = hot.shared.epoch.load(Ordering::Acquire);
             let mut none = [0; NUMBERS];
             none[0] = NO_DECISION;
             none[NUMBERS - 1] = epoch;
@@ -112,7 +115,8 @@ fn asked<const N: usize>(
     work: impl FnOnce(ListenerId, &Request<'_>, Now, u64),
 ) -> Result<(), Refusal> {
     scratch.clear();
-    let listener = ListenerId::from_u32(call.u32(0, "listener must be a number")?);
+    let listener =
+        ListenerId::from_u32(call.u32(0, "listener must be a whole number: what `listener` gives")?);
     let method = call.text(1, scratch, "method must be a string or a Uint8Array")?;
     let target = call.text(2, scratch, "target must be a string or a Uint8Array")?;
     let given = |index: usize| call.count > index && !call.is_missing(index);
@@ -166,7 +170,8 @@ impl Native<Hot, 5> for DecideMany {
         let Ok(mut state) = hot.state.try_borrow_mut() else { return Err(busy()) };
         let State { scratch, output } = &mut *state;
         scratch.clear();
-        let listener = ListenerId::from_u32(call.u32(1, "listener must be a number")?);
+        let listener =
+            ListenerId::from_u32(call.u32(1, "listener must be a whole number: what `listener` gives")?);
         let refusal = "lengths must be a Uint32Array";
         let whole: u64 = call.numbers(3, refusal, |lengths| {
             lengths.iter().filter(|n| **n != NONE).map(|n| u64::from(*n)).sum()
@@ -175,7 +180,6 @@ impl Native<Hot, 5> for DecideMany {
         let text = call.text(2, scratch, "requests must be of strings")?;
         let first = call.u32(4, "first must be a number")? as usize;
         let (now, peer) = (now(), SocketAddr::from(([127, 0, 0, 1], 0)));
-        let epoch = hot.shared.epoch.load(Ordering::Acquire);
         let text = scratch.get(&text);
         let mut chance = fastrand::Rng::new();
         call.numbers(3, refusal, |lengths| {
@@ -207,7 +211,7 @@ impl Native<Hot, 5> for DecideMany {
                     }
                     let entropy = chance.u64(..);
                     let decision = hot.shared.router.decide(listener, &request, now, entropy, output);
-                    *slot = numbers(&decision, output, epoch);
+                    *slot = numbers(&decision, output, hot.shared.epoch.load(Ordering::Acquire));
                     if !output.is_empty() {
                         *stopped = index as u32 + 1;
                         break;
@@ -243,9 +247,10 @@ struct Report;
 impl Native<Hot, 8> for Report {
     const BODY: fn(&Hot, &Call<8>) -> Result<sys::napi_value, Refusal> = |hot, call| {
         let Some(decision) = forward(call, 0)? else { return Ok(ptr::null_mut()) };
-        let status = call.u32(5, "status must be a number")?;
+        let status = u16::try_from(call.u32(5, "status must be a whole number")?)
+            .map_err(|_| argument("status must not be above 65535".to_owned()))?;
         let outcome = match call.u32(4, "outcome must be a number")? {
-            0 => Outcome::Response(u16::try_from(status).unwrap_or(u16::MAX)),
+            0 => Outcome::Response(status),
             1 => Outcome::ConnectFailed,
             2 => Outcome::TimedOut,
             3 => Outcome::Closed,

@@ -90,35 +90,36 @@ impl<const N: usize> Call<N> {
         kind == sys::ValueType::napi_undefined || kind == sys::ValueType::napi_null
     }
 
-    /// An integer.
+    /// An integer: neither NaN nor a fraction, which Node-API would round, nor one that it would wrap.
     #[inline]
     pub(crate) fn u32(&self, index: usize, refusal: &'static str) -> Result<u32, Refusal> {
-        let mut number = 0;
-        // SAFETY: the argument is NULL (an error) or a value of this call; `number` can be written.
-        match unsafe { sys::napi_get_value_uint32(self.env, self.argument(index), &mut number) } {
-            sys::Status::napi_ok => Ok(number),
-            _ => Err(Refusal::Type(refusal)),
-        }
+        let number = self.f64(index, refusal)?;
+        let whole = number as u32;
+        if f64::from(whole) == number { Ok(whole) } else { Err(Refusal::Type(refusal)) }
     }
 
     /// A number.
     pub(crate) fn f64(&self, index: usize, refusal: &'static str) -> Result<f64, Refusal> {
         let mut number = 0.0;
-        // SAFETY: as in `u32`.
+        // SAFETY: the argument is NULL (an error) or a value of this call; `number` can be written.
         match unsafe { sys::napi_get_value_double(self.env, self.argument(index), &mut number) } {
             sys::Status::napi_ok => Ok(number),
             _ => Err(Refusal::Type(refusal)),
         }
     }
 
-    /// The lower 64 bits of a BigInt.
+    /// A BigInt of 64 bits, not negative.
     pub(crate) fn u64(&self, index: usize, refusal: &'static str) -> Result<u64, Refusal> {
         let (mut number, mut lossless) = (0, false);
-        // SAFETY: as in `u32`.
+        // SAFETY: as in `f64`.
         let status = unsafe {
             sys::napi_get_value_bigint_uint64(self.env, self.argument(index), &mut number, &mut lossless)
         };
-        if status == sys::Status::napi_ok { Ok(number) } else { Err(Refusal::Type(refusal)) }
+        match status {
+            sys::Status::napi_ok if lossless => Ok(number),
+            sys::Status::napi_ok => Err(argument(errors::ENTROPY.to_owned())),
+            _ => Err(Refusal::Type(refusal)),
+        }
     }
 
     /// A string, or the bytes of a Uint8Array, copied into `scratch`.

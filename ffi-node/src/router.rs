@@ -13,7 +13,7 @@ use podway::{
 };
 
 use crate::clock::moment;
-use crate::errors::{argument, raise};
+use crate::errors::{ENTROPY, argument, raise};
 use crate::hot::{Hot, Shared, functions};
 use crate::raw::{Numbers, object, value_of};
 
@@ -54,7 +54,9 @@ impl NativeRouter {
             podway::Router::new(&model, options, KeyRing::from_secret(&key)?, moment(mono_ms, unix_s))
         };
         let router = made().map_err(|e| raise(&e))?;
-        Ok(NativeRouter { shared: Arc::new(Shared { router, epoch: AtomicU32::new(0) }) })
+        Ok(NativeRouter {
+            shared: Arc::new(Shared { router, epoch: AtomicU32::new(0), reloading: Mutex::default() }),
+        })
     }
 
     /// A number that `join` of another thread takes.
@@ -96,7 +98,7 @@ impl NativeRouter {
         object(env, &functions, value_of(env, numbers)?)
     }
 
-    /// How often the router was reloaded.
+    /// Twice as often as the router was reloaded; odd while it is.
     #[napi]
     pub fn epoch(&self) -> u32 {
         self.shared.epoch.load(Ordering::Acquire)
@@ -108,7 +110,8 @@ impl NativeRouter {
         self.shared.router.header_names()
     }
 
-    /// What a forward is called: target group, service, target, address.
+    /// What a forward is called: target group, service, target, address. One of them but the service is missing
+    /// where a reload has taken the target away.
     #[napi]
     pub fn names(&self, low: u32, high: u32, group: u32) -> Vec<Option<String>> {
         let (group, target) = (
@@ -116,7 +119,13 @@ impl NativeRouter {
             self.shared.router.target(TargetId::from_u64(u64::from(high) << 32 | u64::from(low))),
         );
         let (name, service) = group.map(|g| (g.name, g.service)).unzip();
-        let address = target.as_ref().and_then(|t| t.address).map(|a| a.to_string());
+        let address = target.as_ref().and_then(|target| match target.address {
+            Some(address) => Some(address.to_string()),
+            // Whoever has left the model has no address any more.
+            None if target.health.state == TargetHealthState::Draining => None,
+            // As everywhere, where the model does not tell the address of an instance.
+            None => Some("0.0.0.0:0".to_owned()),
+        });
         vec![name, service.flatten(), target.map(|t| t.name()), address]
     }
 
@@ -171,9 +180,12 @@ impl NativeRouter {
     #[napi]
     pub fn reload(&self, model: String, mono_ms: f64, unix_s: f64) -> Result<()> {
         let model = Model::from_json(&model).map_err(|e| raise(&e))?;
-        self.shared.router.reload(&model, moment(mono_ms, unix_s)).map_err(|e| raise(&e))?;
-        self.shared.epoch.fetch_add(1, Ordering::Release);
-        Ok(())
+        let _alone = self.shared.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before and after: who decides by a new model sees at least the first.
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        let reloaded = self.shared.router.reload(&model, moment(mono_ms, unix_s));
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        reloaded.map_err(|e| raise(&e))
     }
 
     #[napi]
@@ -202,20 +214,20 @@ impl NativeRouter {
     pub fn explain(
         &self,
         listener: u32,
-        method: String,
-        target: String,
-        host: Option<String>,
-        headers: Vec<String>,
+        method: Uint8Array,
+        target: Uint8Array,
+        host: Option<Uint8Array>,
+        headers: Vec<Uint8Array>,
         peer: String,
         mono_ms: f64,
         unix_s: f64,
         entropy: Option<BigInt>,
     ) -> Result<String> {
         let mut output = Output::new();
-        let (router, now) = (&self.shared.router, moment(mono_ms, unix_s));
+        let (router, now, entropy) = (&self.shared.router, moment(mono_ms, unix_s), drawn(entropy)?);
         let listener = ListenerId::from_u32(listener);
         with_request([&method, &target], host.as_deref(), &headers, &peer, |request| {
-            router.explain(listener, request, now, drawn(entropy), &mut output).to_json(router, &output)
+            router.explain(listener, request, now, entropy, &mut output).to_json(router, &output)
         })
     }
 
@@ -225,10 +237,10 @@ impl NativeRouter {
     pub fn why_unsticky(
         &self,
         listener: u32,
-        method: String,
-        target: String,
-        host: Option<String>,
-        headers: Vec<String>,
+        method: Uint8Array,
+        target: Uint8Array,
+        host: Option<Uint8Array>,
+        headers: Vec<Uint8Array>,
         peer: String,
         history: Vec<String>,
         mono_ms: f64,
@@ -295,7 +307,7 @@ impl NativeRouter {
         let client = client
             .parse()
             .map_err(|_| argument(Code::E_ARGUMENT, format!("`{client}` is not an IP address")))?;
-        let (_, entropy, _) = entropy.get_u64();
+        let entropy = drawn(Some(entropy))?;
         let hop = self.shared.router.hop(target_id(&target)?, client, moment(mono_ms, unix_s), entropy);
         Ok(hop.map(|hop| json(&hop)))
     }
@@ -327,18 +339,18 @@ impl NativeRouter {
 
 /// Lets `work` see a request: method and target, then the rest. `headers` is flat.
 fn with_request<T>(
-    [method, target]: [&str; 2],
-    host: Option<&str>,
-    headers: &[String],
+    [method, target]: [&[u8]; 2],
+    host: Option<&[u8]>,
+    headers: &[Uint8Array],
     peer: &str,
     work: impl FnOnce(&Request<'_>) -> T,
 ) -> Result<T> {
     let (pairs, _) = headers.as_chunks::<2>();
-    let lines: Vec<(&str, &str)> = pairs.iter().map(|[n, v]| (n.as_str(), v.as_str())).collect();
+    let lines: Vec<(&[u8], &[u8])> = pairs.iter().map(|[n, v]| (&**n, &**v)).collect();
     let peer = peer
         .parse()
         .map_err(|_| argument(Code::E_ARGUMENT, format!("peer `{peer}` is not an address with a port")))?;
-    let mut request = Request::new(method, target, peer).headers(&lines);
+    let mut request = Request::new(method, target, peer).header_bytes(&lines);
     if let Some(host) = host {
         request = request.host(host);
     }
@@ -346,8 +358,12 @@ fn with_request<T>(
 }
 
 /// The number that was given, or a random one.
-fn drawn(entropy: Option<BigInt>) -> u64 {
-    entropy.map_or_else(|| fastrand::u64(..), |entropy| entropy.get_u64().1)
+fn drawn(entropy: Option<BigInt>) -> Result<u64> {
+    let Some(entropy) = entropy else { return Ok(fastrand::u64(..)) };
+    match entropy.get_u64() {
+        (false, number, true) => Ok(number),
+        _ => Err(argument(Code::E_ARGUMENT, ENTROPY.to_owned())),
+    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {
