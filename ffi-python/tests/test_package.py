@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,26 @@ def test_the_command() -> None:
     assert json.loads(route.stdout)["Action"]["Service"] == "default/app1-nginx-clusterip-service:80"
     assert run("plan", "no/such/folder").returncode == 2
     assert run("nonsense").returncode == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pods have addresses of their own on Linux only")
+def test_the_command_ends_quietly_with_ctrl_c() -> None:
+    ports = []
+    for low in (80, 443):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ports += ["--map-port", f"{low}={free.getsockname()[1]}"]
+    command = [sys.executable, "-m", "podway", "serve", str(DEMO), *ports, "--dns-port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as serving:
+        assert serving.stdout is not None
+        told = []
+        for line in serving.stdout:
+            told.append(line)
+            if "-> healthy" in line:  # so all is there, what waits for the signal too
+                break
+        serving.send_signal(signal.SIGINT)
+        told.append(serving.stdout.read())
+    assert serving.returncode == 0, told
+    assert "drained" in told[-1] and "Traceback" not in told[-1]
 
 
 def test_the_console_script_is_the_command() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 
 from podway import _podway
@@ -14,6 +16,9 @@ def main() -> int:
         print("podway: this build of the package comes without the command", file=sys.stderr)
         return 2
     sys.stdout.flush()
+    # The command sees to Ctrl-C itself; Python would raise KeyboardInterrupt once it has ended.
+    with contextlib.suppress(ValueError):  # on another thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     code: int = command(["podway", *sys.argv[1:]])
     return code
 
