@@ -194,6 +194,35 @@ test('npx podway is the command', () => {
   assert.equal(run('plan', 'no/such/folder').status, 2)
 })
 
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  test(`npx podway serve ends with ${signal}`, { skip: process.platform !== 'linux' && 'pods have addresses on Linux only' }, async (t) => {
+    const free = []
+    for (let i = 0; i < 2; i++) {
+      const server = http.createServer().listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      free.push(server.address().port)
+      server.close()
+    }
+    const ports = [`80=${free[0]}`, `443=${free[1]}`].flatMap((port) => ['--map-port', port])
+    const serving = spawn(process.execPath, [join(here, '..', 'podway.js'), 'serve', demo, ...ports, '--dns-port', '0'])
+    t.after(() => serving.kill('SIGKILL'))
+    let told = ''
+    const said = new Promise((resolve) => {
+      for (const stream of [serving.stdout, serving.stderr]) {
+        stream.on('data', (text) => {
+          told += text
+          if (told.includes('-> healthy')) resolve()
+        })
+      }
+    })
+    await said
+    serving.kill(signal)
+    const [code] = await once(serving, 'close', { signal: AbortSignal.timeout(60_000) })
+    assert.equal(code, 0, told)
+    assert.match(told, /drained/)
+  })
+}
+
 test('assertions on routes tell what differs', () => {
   const routes = new Routes(demo)
   routes.assert('GET https://shop.example.com/app1/', { type: 'forward', service: /app1/, priority: '1' })
