@@ -48,7 +48,7 @@ function podway(router, { listener, protocol = 'http', cookies = new CookieStore
     }
     const decision = router.decide(listener, request)
     if (decision.type !== 'forward') {
-      answer(handler, decision)
+      answer(handler, decision, options.method === 'HEAD')
       return true
     }
     return send(decision, () => {
@@ -118,8 +118,9 @@ function reporting(handler, { report, met, again }) {
   const failed = (controller, error) => {
     const late = error?.code === 'UND_ERR_HEADERS_TIMEOUT' || error?.code === 'UND_ERR_BODY_TIMEOUT'
     const refused = error?.syscall === 'connect' || error?.code === 'UND_ERR_CONNECT_TIMEOUT'
-    // Whoever aborts gives any reason, or none.
-    const aborted = controller?.aborted || error?.name === 'AbortError' || OWN.has(error?.code)
+    // Whoever aborts gives any reason, or none; what a body throws has no code.
+    const theirs = error?.code !== undefined || error?.name === 'HTTPParserError'
+    const aborted = controller?.aborted || error?.name === 'AbortError' || OWN.has(error?.code) || !theirs
     settle(aborted ? 'cancelled' : late ? 'timed-out' : refused ? 'connect-failed' : 'closed')
     return refused && !aborted && again !== undefined && again()
   }
@@ -150,14 +151,15 @@ function reporting(handler, { report, met, again }) {
 }
 
 /** What the load balancer answers by itself, as a response. */
-function answer(handler, decision) {
+function answer(handler, decision, withoutBody) {
   const controller = {
     aborted: false, paused: false, reason: null, rawHeaders: [], rawTrailers: [],
     abort(reason) { this.aborted = true; this.reason = reason },
     pause() {},
     resume() {}
   }
-  const headers = { server: 'awselb/2.0' }
+  const body = Buffer.from(decision.body ?? '')
+  const headers = { server: 'awselb/2.0', 'content-length': String(body.length) }
   if (decision.location !== undefined) {
     headers.location = decision.location
   }
@@ -167,7 +169,7 @@ function answer(handler, decision) {
   const steps = [
     () => handler.onRequestStart?.(controller, {}),
     () => handler.onResponseStart?.(controller, decision.status, headers, ''),
-    () => decision.body && handler.onResponseData?.(controller, Buffer.from(decision.body)),
+    () => withoutBody || body.length === 0 || handler.onResponseData?.(controller, body),
     () => handler.onResponseEnd?.(controller, {})
   ]
   for (const step of steps) {
