@@ -129,6 +129,45 @@ proptest! {
     }
 }
 
+/// A path condition, most often alone, whose patterns share their heads: what stands at, below and beside the same
+/// node of the index.
+fn crowded() -> impl Strategy<Value = Vec<Condition>> {
+    let pattern = prop_oneof![
+        3 => "/[ab/]{0,3}",
+        4 => "/[ab/]{0,3}/\\*",
+        2 => "/[ab/]{0,3}\\*",
+        2 => "/[ab/*?]{0,5}",
+        1 => "[ab/*?]{1,3}",
+    ];
+    let paths = prop::collection::vec(pattern, 1..3).prop_map(Condition::Path);
+    let asked = prop_oneof![
+        6 => Just(None),
+        1 => Just(Some(Condition::Method(vec!["POST".to_owned()]))),
+        1 => Just(Some(Condition::Host(vec!["h1.example.com".to_owned()]))),
+        1 => Just(Some(Condition::PathRegex(vec!["^/a".to_owned()]))),
+    ];
+    (paths, asked).prop_map(|(paths, asked)| std::iter::once(paths).chain(asked).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn crowded_paths_decide_as_the_scan(
+        rules in prop::collection::vec(crowded(), 1..14), seed in any::<u32>(),
+        targets in prop::collection::vec("/[ab/]{0,6}", 1..40), method in prop::sample::select(vec!["GET", "POST"]),
+    ) {
+        let probe = |target| Probe {
+            method: method.to_owned(),
+            target,
+            host: Some("h1.example.com".to_owned()),
+            headers: Vec::new(),
+            peer: [192, 0, 2, 1].into(),
+        };
+        agree(&with_priorities(rules, seed), &targets.into_iter().map(probe).collect::<Vec<_>>())?;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 6, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default()
