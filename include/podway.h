@@ -1116,7 +1116,8 @@ podway_status podway_router_hop(const struct podway_router *router,
 
 /*
  Writes all targets, draining ones included: a JSON array of {id, target_group, target, address, zone,
- state, reason, description, in_flight}; `id` is text. On success `*out` is a text for podway_text_free.
+ state, reason, description, in_flight, anomalous, mitigation_in_effect, administrative_override}; `id` is
+ text. On success `*out` is a text for podway_text_free.
 
  The router may be used from many threads at once.
  */

@@ -142,7 +142,8 @@ pub unsafe extern "C" fn podway_router_hop(
 }
 
 /// Writes all targets, draining ones included: a JSON array of {id, target_group, target, address, zone,
-/// state, reason, description, in_flight}; `id` is text. On success `*out` is a text for podway_text_free.
+/// state, reason, description, in_flight, anomalous, mitigation_in_effect, administrative_override}; `id` is
+/// text. On success `*out` is a text for podway_text_free.
 ///
 /// The router may be used from many threads at once.
 #[unsafe(no_mangle)]
