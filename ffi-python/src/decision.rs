@@ -118,7 +118,7 @@ impl Decision {
     /// The target group's name.
     #[getter]
     fn target_group<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
-        self.name(py, |names| names.target_group.as_ref())
+        self.name(py, |names| Some(&names.target_group))
     }
 
     /// `namespace/name:port` of the Service that the target group was made for.
@@ -130,7 +130,7 @@ impl Decision {
     /// `id:port` of the target.
     #[getter]
     fn target<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
-        self.name(py, |names| names.target.as_ref())
+        self.name(py, |names| Some(&names.target))
     }
 
     /// Where to connect to, as `address:port`.

@@ -11,9 +11,9 @@ use pyo3::types::PyString;
 /// What a forward's target is called. An object of Python, whose count of references is cheaper than an `Arc`'s.
 #[pyclass(frozen, module = "podway._podway")]
 pub(crate) struct Names {
-    pub(crate) target_group: Option<Py<PyString>>,
+    pub(crate) target_group: Py<PyString>,
     pub(crate) service: Option<Py<PyString>>,
-    pub(crate) target: Option<Py<PyString>>,
+    pub(crate) target: Py<PyString>,
     pub(crate) address: Py<PyString>,
 }
 
@@ -49,7 +49,7 @@ impl Cache {
         drop(before);
     }
 
-    /// The names of the target of a forward. `seen` holds on to the table, as does the core's `Output` to its
+    /// The names of the target of a forward; `None` where a reload has taken it away meanwhile. `seen` holds on to the table, as does the core's `Output` to its
     /// snapshot: what it holds cannot be another table at the same address.
     #[inline]
     pub(crate) fn get(
@@ -58,14 +58,14 @@ impl Cache {
         router: &podway::Router,
         forward: &Forward,
         seen: &mut Option<Arc<Known>>,
-    ) -> PyResult<Py<Names>> {
+    ) -> PyResult<Option<Py<Names>>> {
         let latest = self.latest.load(Ordering::Acquire);
         seen.take_if(|known| Arc::as_ptr(known).addr() != latest);
         let known =
             seen.get_or_insert_with(|| self.known.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let place = known.0.get(slot(forward.target));
         match place.and_then(OnceLock::get) {
-            Some((target, names)) if *target == forward.target => Ok(names.clone_ref(py)),
+            Some((target, names)) if *target == forward.target => Ok(Some(names.clone_ref(py))),
             _ => made(py, router, forward, place),
         }
     }
@@ -85,27 +85,27 @@ fn made(
     router: &podway::Router,
     forward: &Forward,
     place: Option<&Place>,
-) -> PyResult<Py<Names>> {
-    let names = Py::new(py, names(py, router, forward))?;
+) -> PyResult<Option<Py<Names>>> {
+    let Some(names) = names(py, router, forward) else { return Ok(None) };
+    let names = Py::new(py, names)?;
     if let Some(place) = place {
         // Another thread may have been here meanwhile; its names say the same.
         let _ = place.set((forward.target, names.clone_ref(py)));
     }
-    Ok(names)
+    Ok(Some(names))
 }
 
 fn slot(target: TargetId) -> usize {
     target.as_u64() as u32 as usize
 }
 
-fn names(py: Python<'_>, router: &podway::Router, forward: &Forward) -> Names {
+fn names(py: Python<'_>, router: &podway::Router, forward: &Forward) -> Option<Names> {
     let text = |text: String| PyString::new(py, &text).unbind();
-    let (group, target) = (router.group(forward.group), router.target(forward.target));
-    let (target_group, service) = group.map(|g| (g.name, g.service)).unzip();
-    Names {
-        target_group: target_group.map(text),
-        service: service.flatten().map(text),
-        target: target.map(|t| text(t.name())),
+    let (group, target) = (router.group(forward.group)?, router.target(forward.target)?);
+    Some(Names {
+        target_group: text(group.name),
+        service: group.service.map(text),
+        target: text(target.name()),
         address: text(forward.address.to_string()),
-    }
+    })
 }

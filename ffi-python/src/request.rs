@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use podway::Code;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 use smallvec::SmallVec;
 
@@ -43,7 +44,8 @@ fn neither(value: &Bound<'_, PyAny>, what: &str) -> PyErr {
 pub(crate) fn pairs<'py>(headers: &Bound<'py, PyAny>, pairs: &mut Pairs<'py>) -> PyResult<()> {
     // A subclass may have several values for a name; its `items` tells.
     if let Ok(dict) = headers.cast_exact::<PyDict>() {
-        pairs.extend(dict.iter());
+        // Without a GIL another thread may write to it, which an iterator would panic about.
+        with_critical_section(dict, || pairs.extend(dict.iter()));
     } else if let Ok(list) = headers.cast::<PyList>() {
         for item in list.iter() {
             pairs.push(pair(&item)?);

@@ -129,8 +129,13 @@ impl Router {
             locally(py, |local| {
                 let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let listener = ListenerId::from_u32(listener);
-                let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
-                self.named(py, decision, local)
+                loop {
+                    let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
+                    if let Some(named) = self.named(py, decision, local)? {
+                        return Ok(named);
+                    }
+                    self.router.report(&decision, Outcome::Cancelled, now);
+                }
             })
         })
     }
@@ -161,7 +166,12 @@ impl Router {
                 let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let (listener, failed) = (ListenerId::from_u32(listener), &failed.get().decision);
                 let decision = self.router.retry(listener, request, failed, now, entropy, &mut local.output);
-                decision.map(|decision| self.named(py, decision, local)).transpose()
+                let Some(decision) = decision else { return Ok(None) };
+                let named = self.named(py, decision, local)?;
+                if named.is_none() {
+                    self.router.report(&decision, Outcome::Cancelled, now);
+                }
+                Ok(named)
             })
         })
     }
@@ -381,15 +391,24 @@ impl Router {
 }
 
 impl Router {
-    /// A decision with the names of its target.
+    /// A decision with the names of its target; `None` where a reload on another thread has taken the target
+    /// away already.
     #[inline]
-    fn named(&self, py: Python<'_>, decision: podway::Decision, local: &mut Local) -> PyResult<Decision> {
+    fn named(
+        &self,
+        py: Python<'_>,
+        decision: podway::Decision,
+        local: &mut Local,
+    ) -> PyResult<Option<Decision>> {
         let Local { output, names, .. } = local;
         let names = match &decision.verdict {
-            Verdict::Forward(forward) => Some(self.names.get(py, &self.router, forward, names)?),
+            Verdict::Forward(forward) => match self.names.get(py, &self.router, forward, names)? {
+                None => return Ok(None),
+                names => names,
+            },
             _ => None,
         };
-        Ok(Decision::new(decision, names, output))
+        Ok(Some(Decision::new(decision, names, output)))
     }
 }
 
