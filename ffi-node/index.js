@@ -5,92 +5,11 @@ const { randomBytes } = require('node:crypto')
 const {
   Decision, EPOCH, FLAGS, GROUP, HIGH, LOW, NO_NAMES, NO_TEXTS, NONE, NUMBERS, TEXTS, textsOf
 } = require('./decision.js')
-const { bytes, flat, items, peerText, secret, whole } = require('./request.js')
+const { PodwayError, refused, told, translated } = require('./errors.js')
+const { NO_TIME, NOBODY, bytes, camel, clock, flat, items, peerText, secret, snake, whole } = require('./request.js')
 const native = require('./native.js')
 
 native.startClock(Number(process.hrtime.bigint()) / 1e6)
-
-/** An error of podway: `code` is stable, `file`, `line` and `column` tell where. */
-class PodwayError extends Error {
-  constructor(told) {
-    super(told.podway)
-    this.name = 'PodwayError'
-    this.code = told.code
-    this.file = told.file ?? undefined
-    this.line = told.line ?? undefined
-    this.column = told.column ?? undefined
-    this.diagnostics = told.diagnostics
-  }
-}
-
-/** What the native half throws as JSON is a PodwayError; anything else is about a type. */
-function translated(error) {
-  if (!(error instanceof Error) || error instanceof PodwayError) {
-    return error
-  }
-  if (error.message.startsWith('{"podway":')) {
-    return new PodwayError(JSON.parse(error.message))
-  }
-  return error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError
-    ? error
-    : new TypeError(error.message, { cause: error })
-}
-
-/** Runs `call`, and throws what it throws in our words. */
-function told(call) {
-  try {
-    return call()
-  } catch (error) {
-    throw translated(error)
-  }
-}
-
-/** The moment that was given; NaN lets the native half read the clocks. */
-function clock(now) {
-  if (now === undefined) {
-    return [NaN, NaN]
-  }
-  const { monoMs, unixS } = now ?? {}
-  if (typeof monoMs !== 'number' || typeof unixS !== 'number') {
-    throw new TypeError('now is { monoMs, unixS }, both numbers')
-  }
-  if (!(monoMs >= 0 && unixS >= 0 && Number.isFinite(monoMs + unixS))) {
-    throw new RangeError('now is { monoMs, unixS }, both finite and not negative')
-  }
-  return [monoMs, unixS]
-}
-
-/** An error about an argument that the native half never gets to see. */
-function refused(message) {
-  const diagnostics = [{ Severity: 'error', Code: 'E_ARGUMENT', Message: message }]
-  return new PodwayError({ podway: `${message} [E_ARGUMENT]`, code: 'E_ARGUMENT', diagnostics })
-}
-
-/** Options or settings as JSON with the names of Rust; JSON text is taken as it is. */
-function snake(options) {
-  return typeof options === 'string' ? options : JSON.stringify(renamed(options ?? {}))
-}
-
-// Fields that are maps: their keys are the user's.
-const MAPS = new Set(['default_tags', 'target_groups'])
-
-function renamed(value) {
-  if (Array.isArray(value)) {
-    return value.map(renamed)
-  }
-  if (typeof value !== 'object' || value === null) {
-    return value
-  }
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => {
-    const name = key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
-    return [name, MAPS.has(name) ? inner : renamed(inner)]
-  }))
-}
-
-function camel(value) {
-  const name = (key) => key.replace(/_([a-z])/g, (_, c) => c.toUpperCase())
-  return value.map((item) => Object.fromEntries(Object.entries(item).map(([k, v]) => [name(k), v ?? undefined])))
-}
 
 /** Load balancers, rules, target groups and targets, in the ELBv2 API's own words. */
 class Model {
@@ -569,9 +488,6 @@ class Router {
 
 /** In the place of a length: what is left out; in that of a count: the text is not plain. */
 const NOTHING = 2 ** 32 - 1
-/** The client that a request has which is told of none. */
-const NOBODY = '127.0.0.1:0'
-const NO_TIME = [undefined, undefined]
 
 // What the AWSALBAPP cookies depend on.
 const APP_COOKIE_READS = new Map(['cookie', 'origin', 'user-agent'].map((name) => [name, name]))

@@ -119,4 +119,50 @@ function peerText(peer) {
   return bare.includes(':') ? `[${bare}]:${port}` : `${bare}:${port}`
 }
 
-module.exports = { bytes, flat, items, peerText, secret, whole }
+/** The moment that was given; NaN lets the native half read the clocks. */
+function clock(now) {
+  if (now === undefined) {
+    return [NaN, NaN]
+  }
+  const { monoMs, unixS } = now ?? {}
+  if (typeof monoMs !== 'number' || typeof unixS !== 'number') {
+    throw new TypeError('now is { monoMs, unixS }, both numbers')
+  }
+  if (!(monoMs >= 0 && unixS >= 0 && Number.isFinite(monoMs + unixS))) {
+    throw new RangeError('now is { monoMs, unixS }, both finite and not negative')
+  }
+  return [monoMs, unixS]
+}
+
+/** Options or settings as JSON with the names of Rust; JSON text is taken as it is. */
+function snake(options) {
+  return typeof options === 'string' ? options : JSON.stringify(renamed(options ?? {}))
+}
+
+// Fields that are maps: their keys are the user's.
+const MAPS = new Set(['default_tags', 'target_groups'])
+
+function renamed(value) {
+  if (Array.isArray(value)) {
+    return value.map(renamed)
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => {
+    const name = key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
+    return [name, MAPS.has(name) ? inner : renamed(inner)]
+  }))
+}
+
+function camel(value) {
+  const name = (key) => key.replace(/_([a-z])/g, (_, c) => c.toUpperCase())
+  return value.map((item) => Object.fromEntries(Object.entries(item).map(([k, v]) => [name(k), v ?? undefined])))
+}
+
+/** The client that a request has which is told of none. */
+const NOBODY = '127.0.0.1:0'
+/** No moment, in calls that have others after it. */
+const NO_TIME = [undefined, undefined]
+
+module.exports = { NO_TIME, NOBODY, bytes, camel, clock, flat, items, peerText, secret, snake, whole }

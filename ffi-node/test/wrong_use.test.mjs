@@ -140,7 +140,7 @@ test('a batch that decides while it is read, and one that cannot be decided', ()
   }
   const peer = '192.0.2.1:5'
   assert.throws(() => router.decideMany(web, [{ target: '/', peer }, { target: '/' }, { target: 7 }]), TypeError)
-  assert.throws(() => router.decideMany(web, [{ target: '/', peer }, , { target: '/' }]), TypeError) // eslint-disable-line
+  assert.throws(() => router.decideMany(web, [{ target: '/', peer }, undefined, { target: '/' }]), TypeError)
   assert.equal(inFlight(router), 0, 'what was decided of it is settled')
 })
 

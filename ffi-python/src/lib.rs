@@ -2,6 +2,8 @@
 //! request is whole in here; the package adds what is Python's own: exception classes, data classes,
 //! friendly arguments.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod clock;
 #[cfg(feature = "command")]
 mod command;
@@ -35,6 +37,6 @@ fn _podway(module: &Bound<'_, PyModule>) -> PyResult<()> {
     #[cfg(feature = "command")]
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     #[cfg(feature = "bench")]
-    module.add_class::<router::Nothing>()?;
+    module.add_class::<bench::Nothing>()?;
     Ok(())
 }
