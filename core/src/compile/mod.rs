@@ -27,7 +27,7 @@
 //! - to a bare route look-up, by the price of the rest: parsing the target, the group, the target and its
 //!   two counters;
 //! - where every rule is a glob that begins with a wildcard: they all stand at one place and are gone
-//!   through, four times the cost at 100 rules in one host and growing with them. The same holds for rules
+//!   through, three times the cost at 100 rules in one host and growing with them. The same holds for rules
 //!   with nothing but header, query, source-ip or headless regex conditions;
 //! - where every rule is a regex of its own: each has an automaton, and asking many of them in turn misses
 //!   the caches on every byte.
