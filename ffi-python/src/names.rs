@@ -49,8 +49,9 @@ impl Cache {
         drop(before);
     }
 
-    /// The names of the target of a forward; `None` where a reload has taken it away meanwhile. `seen` holds on to the table, as does the core's `Output` to its
-    /// snapshot: what it holds cannot be another table at the same address.
+    /// The names of the target of a forward; `None` where a reload has taken it away meanwhile. `seen` holds on
+    /// to the table, as does the core's `Output` to its snapshot: what it holds cannot be another table at the
+    /// same address.
     #[inline]
     pub(crate) fn get(
         &self,
