@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use podway::model::{TargetHealth, TargetHealthState};
 use podway::{
-    Code, Error, KeyRing, ListenerId, Options, Outcome, Output, ProbeResult, Request, TargetId, Verdict,
+    Code, Error, KeyRing, ListenerId, Now, Options, Outcome, Output, ProbeResult, Request, TargetId, Verdict,
 };
 use pyo3::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::clock::{Moment, moment, rough};
 use crate::decision::Decision;
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use crate::names::{Cache, Known};
+use crate::names::{Cache, Known, Names};
 use crate::probe::Probe;
 use crate::request::{Lines, Pairs, bytes, lines, pairs, peer};
 
@@ -129,12 +129,14 @@ impl Router {
             locally(py, |local| {
                 let (now, entropy) = (rough(py, now), local.entropy(entropy));
                 let listener = ListenerId::from_u32(listener);
-                loop {
-                    let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
-                    if let Some(named) = self.named(py, decision, local)? {
-                        return Ok(named);
+                let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
+                match self.names(py, &decision, local)? {
+                    Named::Gone => {
+                        self.router.report(&decision, Outcome::Cancelled, now);
+                        self.anew(py, listener, request, now, entropy, local)
                     }
-                    self.router.report(&decision, Outcome::Cancelled, now);
+                    // Made in one piece where it is given back: a decision that is moved is read before it is written.
+                    Named::As(names) => Ok(Decision::new(decision, names, &local.output)),
                 }
             })
         })
@@ -167,11 +169,13 @@ impl Router {
                 let (listener, failed) = (ListenerId::from_u32(listener), &failed.get().decision);
                 let decision = self.router.retry(listener, request, failed, now, entropy, &mut local.output);
                 let Some(decision) = decision else { return Ok(None) };
-                let named = self.named(py, decision, local)?;
-                if named.is_none() {
-                    self.router.report(&decision, Outcome::Cancelled, now);
+                match self.names(py, &decision, local)? {
+                    Named::Gone => {
+                        self.router.report(&decision, Outcome::Cancelled, now);
+                        Ok(None)
+                    }
+                    Named::As(names) => Ok(Some(Decision::new(decision, names, &local.output))),
                 }
-                Ok(named)
             })
         })
     }
@@ -391,25 +395,41 @@ impl Router {
 }
 
 impl Router {
-    /// A decision with the names of its target; `None` where a reload on another thread has taken the target
-    /// away already.
+    /// The names that belong to a decision.
     #[inline]
-    fn named(
+    fn names(&self, py: Python<'_>, decision: &podway::Decision, local: &mut Local) -> PyResult<Named> {
+        let Verdict::Forward(forward) = &decision.verdict else { return Ok(Named::As(None)) };
+        let names = self.names.get(py, &self.router, forward, &mut local.names)?;
+        Ok(names.map_or(Named::Gone, |names| Named::As(Some(names))))
+    }
+
+    /// Decides until what was decided is there.
+    #[cold]
+    fn anew(
         &self,
         py: Python<'_>,
-        decision: podway::Decision,
+        listener: ListenerId,
+        request: &Request<'_>,
+        now: Now,
+        entropy: u64,
         local: &mut Local,
-    ) -> PyResult<Option<Decision>> {
-        let Local { output, names, .. } = local;
-        let names = match &decision.verdict {
-            Verdict::Forward(forward) => match self.names.get(py, &self.router, forward, names)? {
-                None => return Ok(None),
-                names => names,
-            },
-            _ => None,
-        };
-        Ok(Some(Decision::new(decision, names, output)))
+    ) -> PyResult<Decision> {
+        loop {
+            let decision = self.router.decide(listener, request, now, entropy, &mut local.output);
+            match self.names(py, &decision, local)? {
+                Named::Gone => self.router.report(&decision, Outcome::Cancelled, now),
+                Named::As(names) => return Ok(Decision::new(decision, names, &local.output)),
+            }
+        }
     }
+}
+
+/// What a decision's target is called.
+enum Named {
+    /// As it was; only a forward has names.
+    As(Option<Py<Names>>),
+    /// A reload on another thread has taken the target away meanwhile.
+    Gone,
 }
 
 /// Lets `work` see the arguments of a decision as a request: method, target and host, then the rest.
