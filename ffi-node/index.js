@@ -400,7 +400,8 @@ class Router {
     const [monoMs, unixS] = clock(now)
     const drawn = entropy === undefined ? undefined : BigInt(entropy)
     return JSON.parse(told(() => this.#native.explain(
-      listener, bytes(method), bytes(target), host === undefined ? undefined : bytes(host), lines, peerText(peer) ?? NOBODY, monoMs, unixS, drawn
+      listener, bytes(method), bytes(target), host === undefined ? undefined : bytes(host), lines,
+      peerText(peer) ?? NOBODY, monoMs, unixS, drawn
     )))
   }
 
@@ -409,7 +410,8 @@ class Router {
     const lines = flat(headers, undefined).map(bytes)
     const [monoMs, unixS] = clock(now)
     return camel(JSON.parse(told(() => this.#native.whyUnsticky(
-      listener, bytes(method), bytes(target), host === undefined ? undefined : bytes(host), lines, peerText(peer) ?? NOBODY, items(history), monoMs, unixS
+      listener, bytes(method), bytes(target), host === undefined ? undefined : bytes(host), lines,
+      peerText(peer) ?? NOBODY, items(history), monoMs, unixS
     ))))
   }
 
