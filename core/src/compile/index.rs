@@ -7,7 +7,7 @@ use crate::error::Diagnostic;
 use crate::matcher::{Case, Condition, Glob, Pairs, literal_head, needs, regex_head};
 use crate::model::RuleCondition;
 use crate::options::Options;
-use crate::table::{Asks, Entry, HostMap, Index, NONE, Node};
+use crate::table::{APART, Asks, BELOW, EXACT, Ends, Entry, HostMap, Index, NONE, Node, PREFIX};
 
 /// A rule with more hosts times paths than this stands under its hosts only, and its paths are asked.
 const PLACES: usize = 4096;
@@ -281,19 +281,21 @@ fn flatten(index: &mut Index, keys: &[(&[u8], &[Place])]) -> u32 {
     while let Some(Task { node, from, to, depth }) = tasks.pop() {
         let Some(all) = keys.get(from..to) else { continue };
         let (Some((first, _)), Some((last, _))) = (all.first(), all.last()) else { continue };
-        let end = first.iter().zip(*last).take_while(|(a, b)| a == b).count();
-        let mut built =
-            Node { label: append(&mut index.labels, first.get(depth..end).unwrap_or_default()), ..EMPTY };
-        built.label.1 -= built.label.0;
+        let shared = first.iter().zip(*last).take_while(|(a, b)| a == b).count();
+        // What is too long for one label goes on in an only child.
+        let end = shared.min(depth + usize::from(u16::MAX));
+        let (label, _) = append(&mut index.labels, first.get(depth..end).unwrap_or_default());
+        let mut built = Node { label, label_len: (end - depth) as u16, ..EMPTY };
+        let mut ends = Ends::NONE;
         let mut at = from;
         if first.len() == end {
             let here = keys.get(at).map(|(_, places)| *places).unwrap_or_default();
             let (exact, prefix): (Vec<&Place>, Vec<&Place>) = here.iter().partition(|p| p.exact);
             let mut asks = Asks::default();
-            (built.exact, asks.exact) = list(&mut index.entries, &exact);
-            (built.prefix, asks.prefix) = list(&mut index.entries, &prefix);
+            (ends.exact, asks.exact) = list(&mut index.entries, &exact);
+            (ends.prefix, asks.prefix) = list(&mut index.entries, &prefix);
             if asks.exact.0 < asks.exact.1 || asks.prefix.0 < asks.prefix.1 {
-                built.asks = index.asks.len() as u32;
+                ends.asks = index.asks.len() as u32;
                 index.asks.push(asks);
             }
             at += 1;
@@ -308,13 +310,14 @@ fn flatten(index: &mut Index, keys: &[(&[u8], &[Place])]) -> u32 {
             at = at.max(group_from + 1);
             let child = keys.get(group_from..at).unwrap_or_default();
             if let (b'/', Some(rank)) = (byte, below(child, end + 1)) {
-                built.below = rank;
+                ends.below = rank;
                 continue;
             }
             tasks.push(Task { node: index.nodes.len(), from: group_from, to: at, depth: end + 1 });
             push_node(index, byte);
         }
-        built.children = (index.nodes.len() as u32 - built.first_child) as u16; // one for a byte
+        built.children = (index.nodes.len() as u32 - built.first_child) as u8; // UTF-8 has 243 different bytes
+        (built.has, built.ends) = packed(&mut index.ends, ends);
         if let Some(slot) = index.nodes.get_mut(node) {
             *slot = built;
         }
@@ -331,8 +334,19 @@ fn below(child: &[(&[u8], &[Place])], depth: usize) -> Option<u32> {
     (proven && key.len() == depth && places.iter().all(|place| !place.exact)).then_some(entry.rank)
 }
 
-const EMPTY: Node =
-    Node { label: (0, 0), first_child: 0, children: 0, exact: NONE, prefix: NONE, below: NONE, asks: NONE };
+const EMPTY: Node = Node { label: 0, label_len: 0, children: 0, has: 0, first_child: 0, ends: NONE };
+
+/// What a node says of its ends: most have one rank, which stands in the node itself.
+fn packed(all: &mut Vec<Ends>, ends: Ends) -> (u8, u32) {
+    let each = [(EXACT, ends.exact), (PREFIX, ends.prefix), (BELOW, ends.below)];
+    let there = each.into_iter().filter(|(_, rank)| *rank != NONE);
+    let rank = there.clone().next().map_or(NONE, |(_, rank)| rank);
+    if ends.asks == NONE && there.clone().all(|(_, other)| other == rank) {
+        return (there.fold(0, |has, (end, _)| has | end), rank);
+    }
+    all.push(ends);
+    (APART, all.len() as u32 - 1)
+}
 
 fn push_node(index: &mut Index, first_byte: u8) {
     index.nodes.push(EMPTY);
@@ -357,4 +371,77 @@ fn append<T: Copy>(all: &mut Vec<T>, more: &[T]) -> (u32, u32) {
     let start = all.len() as u32;
     all.extend_from_slice(more);
     (start, all.len() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matcher::Subject;
+    use crate::request::Request;
+
+    fn index_of(patterns: &[&str]) -> Index {
+        let options = Options::default();
+        let mut builder = Builder::new(&options);
+        for (rank, pattern) in (0..).zip(patterns) {
+            let values = vec![(*pattern).to_owned()];
+            let condition = RuleCondition::PathPattern { values, regex_values: Vec::new() };
+            builder.add(rank, &[condition], false).unwrap();
+        }
+        builder.build()
+    }
+
+    fn ask(index: &Index, path: &str) -> Option<usize> {
+        let options = Options::default();
+        let request = Request::new("GET", path, "192.0.2.1:80".parse().unwrap());
+        let mut buffer = Vec::with_capacity(path.len());
+        let subject = Subject::new(&request, &options, &mut buffer).unwrap();
+        index.first(&subject, &request, &options)
+    }
+
+    fn first(patterns: &[&str], path: &str) -> Option<usize> {
+        ask(&index_of(patterns), path)
+    }
+
+    #[test]
+    fn heads_may_be_longer_than_a_label() {
+        for len in [65_534, 65_535, 65_536, 200_000] {
+            let long = format!("/{}", "a".repeat(len));
+            let patterns = [format!("{long}b"), format!("{long}/*"), format!("{long}*")];
+            let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+            let asked = ["b", "/x", "c", ""].map(|end| first(&patterns, &format!("{long}{end}")));
+            assert_eq!(asked, [Some(0), Some(1), Some(2), Some(2)], "{len}");
+            assert_eq!(first(&patterns, &long[..len]), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_ends_of_one_rank_or_of_several() {
+        // By rank: where one rule has the path and all below, and where others come between.
+        assert_eq!(
+            ["/a", "/a/", "/a/b", "/ab"].map(|p| first(&["/a", "/a/*"], p)),
+            [Some(0), Some(1), Some(1), None]
+        );
+        assert_eq!(
+            ["/a", "/a/", "/a/b", "/ab"].map(|p| first(&["/a/*", "/a*"], p)),
+            [Some(1), Some(0), Some(0), Some(1)]
+        );
+        assert_eq!(["/a/", "/a/b"].map(|p| first(&["/a/b", "/a/*"], p)), [Some(1), Some(0)]);
+        assert_eq!(["/é", "/è"].map(|p| first(&["/è", "/é"], p)), [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn as_many_children_as_text_has_bytes() {
+        // Every byte that may begin a character, and every one that may go on in it.
+        let all: Vec<String> = (0..0x11_0000u32)
+            .filter_map(char::from_u32)
+            .filter(|c| !"*?".contains(*c) && (u32::from(*c) < 0x900 || u32::from(*c) % 0x1000 == 0x123))
+            .map(|c| format!("/{c}x"))
+            .collect();
+        let patterns: Vec<&str> = all.iter().map(String::as_str).collect();
+        let index = index_of(&patterns);
+        // What ends a path, or is decoded in it, is not found as it stands.
+        for (rank, path) in patterns.iter().enumerate().filter(|(_, path)| !path.contains(['#', '%'])) {
+            assert_eq!(ask(&index, path), Some(rank), "{path}");
+        }
+    }
 }

@@ -9,7 +9,7 @@
 //! - A hash leads from the host to a trie; `*.example.com` is found by its ends, as many as the pattern of
 //!   the most dots has. Names are read eight bytes at a time.
 //! - A radix trie of the literal heads of a host's patterns meets every pattern that the path can match in
-//!   one pass, however many rules there are. Nodes are 32 bytes and lie beside their siblings, so that a step
+//!   one pass, however many rules there are. Nodes are 16 bytes and lie beside their siblings, so that a step
 //!   is one look at their first bytes and one at the node. `P/*`, which every path of type Prefix has beside
 //!   `P`, needs no node of its own. A regex such as `^/api/v[12]/` has a head too.
 //! - A place keeps the lowest rank of the rules it proves, and of the others only those that come before it:

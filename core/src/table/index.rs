@@ -26,7 +26,9 @@ pub(crate) struct Index {
     /// neighbours, so theirs are too. Eight more bytes follow, so that eight can be read at once anywhere.
     pub(crate) first_bytes: Vec<u8>,
     pub(crate) labels: Vec<u8>,
-    /// Lists that nodes refer to.
+    /// Of the nodes that say so.
+    pub(crate) ends: Vec<Ends>,
+    /// Lists that ends refer to.
     pub(crate) asks: Vec<Asks>,
     pub(crate) entries: Vec<Entry>,
     /// Lists of condition numbers that entries refer to.
@@ -35,15 +37,37 @@ pub(crate) struct Index {
 }
 
 /// A node of a trie. The bytes from its root down to it are a head that patterns share.
-/// Two fill a cache line, and none lies in two.
+/// Four fill a cache line, and none lies in two.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(32))]
+#[repr(align(16))]
 pub(crate) struct Node {
-    /// What follows the byte that leads here: a place in `Index::labels` and a length.
-    pub(crate) label: (u32, u32),
+    /// What follows the byte that leads here: a place in `Index::labels`.
+    pub(crate) label: u32,
+    pub(crate) label_len: u16,
+    /// At most one for each byte of text.
+    pub(crate) children: u8,
+    /// Which of its ends have the rank `ends`, by the bits [`EXACT`], [`PREFIX`] and [`BELOW`]; or [`APART`]:
+    /// then `ends` is an index into `Index::ends`.
+    pub(crate) has: u8,
     pub(crate) first_child: u32,
-    /// At most one for each byte.
-    pub(crate) children: u16,
+    pub(crate) ends: u32,
+}
+
+pub(crate) const EXACT: u8 = 1;
+pub(crate) const PREFIX: u8 = 2;
+pub(crate) const BELOW: u8 = 4;
+pub(crate) const APART: u8 = 8;
+
+impl Node {
+    #[inline]
+    fn rank(&self, end: u8) -> u32 {
+        if self.has & end == 0 { NONE } else { self.ends }
+    }
+}
+
+/// The rules at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
     /// The lowest rank whose pattern is exactly the head, of those that need no asking.
     pub(crate) exact: u32,
     /// The same of those whose pattern is the head and a `*`.
@@ -53,6 +77,10 @@ pub(crate) struct Node {
     pub(crate) below: u32,
     /// An index into `Index::asks`, or [`NONE`].
     pub(crate) asks: u32,
+}
+
+impl Ends {
+    pub(crate) const NONE: Ends = Ends { exact: NONE, prefix: NONE, below: NONE, asks: NONE };
 }
 
 /// Rules at a node that have to be asked, in the order of their ranks.
@@ -86,6 +114,7 @@ impl Index {
         self.nodes.shrink_to_fit();
         self.first_bytes.shrink_to_fit();
         self.labels.shrink_to_fit();
+        self.ends.shrink_to_fit();
         self.asks.shrink_to_fit();
         self.entries.shrink_to_fit();
         self.checks.shrink_to_fit();
@@ -177,32 +206,46 @@ impl<R: RequestView> Search<'_, R> {
         let mut rest = self.subject.path;
         let mut next = index.nodes.get(root as usize);
         while let Some(node) = next {
-            let (start, len) = (node.label.0 as usize, node.label.1 as usize);
+            let (start, len) = (node.label as usize, usize::from(node.label_len));
             if len > 0 {
                 let label = index.labels.get(start..start + len).unwrap_or_default();
                 let Some(after) = rest.strip_prefix(label) else { return };
                 rest = after;
             }
-            self.best = node.prefix.min(self.best);
-            if node.asks != NONE {
-                self.put_off(node, rest.is_empty());
+            if node.has & APART != 0 {
+                self.meet(node, rest);
             }
+            self.best = node.rank(PREFIX).min(self.best);
             let Some((byte, after)) = rest.split_first() else {
-                self.best = node.exact.min(self.best);
+                self.best = node.rank(EXACT).min(self.best);
                 return;
             };
             rest = after;
             if *byte == b'/' {
-                self.best = node.below.min(self.best);
+                self.best = node.rank(BELOW).min(self.best);
             }
             let Some(child) = index.child(node, *byte) else { return };
             next = index.nodes.get(child);
         }
     }
 
+    /// The same at a node whose ends are apart; `rest` is what of the path follows its head.
     #[inline(never)]
-    fn put_off(&mut self, node: &Node, ends: bool) {
-        let Some(asks) = self.index.asks.get(node.asks as usize) else { return };
+    fn meet(&mut self, node: &Node, rest: &[u8]) {
+        let Some(ends) = self.index.ends.get(node.ends as usize) else { return };
+        self.best = ends.prefix.min(self.best);
+        match rest.first() {
+            None => self.best = ends.exact.min(self.best),
+            Some(b'/') => self.best = ends.below.min(self.best),
+            Some(_) => {}
+        }
+        if ends.asks != NONE {
+            self.put_off(ends.asks, rest.is_empty());
+        }
+    }
+
+    fn put_off(&mut self, asks: u32, ends: bool) {
+        let Some(asks) = self.index.asks.get(asks as usize) else { return };
         for (list, met) in [(asks.prefix, true), (asks.exact, ends)] {
             if met && list.0 < list.1 {
                 match self.later.get_mut(self.put_off) {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 pub(crate) use action::{Fixed, Piece, Redirect, Template, Terminal, Transforms};
 pub(crate) use evaluate::{Buffers, Routing};
-pub(crate) use index::{Asks, Entry, HostMap, Index, NONE, Node};
+pub(crate) use index::{APART, Asks, BELOW, EXACT, Ends, Entry, HostMap, Index, NONE, Node, PREFIX};
 
 use crate::decision::Authenticate;
 use crate::health::HealthCheck;
