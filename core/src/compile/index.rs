@@ -41,6 +41,13 @@ struct Head {
     needs: Pairs,
 }
 
+impl Head {
+    /// One that leaves nothing to ask.
+    fn proven(text: &str, exact: bool) -> Self {
+        Head { text: text.into(), exact, check: None, needs: Pairs::default() }
+    }
+}
+
 /// The values of a rule's path condition.
 #[derive(Clone, Copy)]
 enum Paths<'a> {
@@ -196,24 +203,12 @@ impl<'a> Builder<'a> {
         let mut out = Vec::new();
         let mut asked: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
         match paths {
-            Paths::Any => {
-                out.push(Head { text: Vec::new(), exact: false, check: None, needs: Pairs::default() })
-            }
+            Paths::Any => out.push(Head::proven("", false)),
             Paths::Globs(values) => {
                 for value in values {
                     match literal_head(value) {
-                        (head, "") => out.push(Head {
-                            text: head.into(),
-                            exact: true,
-                            check: None,
-                            needs: Pairs::default(),
-                        }),
-                        (head, "*") => out.push(Head {
-                            text: head.into(),
-                            exact: false,
-                            check: None,
-                            needs: Pairs::default(),
-                        }),
+                        (head, "") => out.push(Head::proven(head, true)),
+                        (head, "*") => out.push(Head::proven(head, false)),
                         (head, _) => asked.entry(head.into()).or_default().push(value.clone()),
                     }
                 }
