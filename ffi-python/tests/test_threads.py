@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -9,26 +10,37 @@ import podway
 from conftest import MODEL
 
 
-def test_deciding_while_reloading(router: podway.Router, model: podway.Model, web: int) -> None:
+def while_deciding(threads: int, decide: Callable[[], None], change: Callable[[], None]) -> None:
+    """Calls `decide` on so many threads until `change` has ended; each of them got to it, and none failed."""
     stop = Event()
 
-    def decide() -> int:
+    def loop() -> int:
         count = 0
         while not stop.is_set():
-            decision = router.decide(web, "GET", "/x")
-            assert decision.type == "forward"
-            router.report(decision)
+            decide()
             count += 1
         return count
 
-    with ThreadPoolExecutor(4) as pool:
-        deciding = [pool.submit(decide) for _ in range(4)]
+    with ThreadPoolExecutor(threads) as pool:
+        deciding = [pool.submit(loop) for _ in range(threads)]
         try:
-            for _ in range(50):
-                router.reload(model)
+            change()
         finally:
             stop.set()
         assert all(future.result() > 0 for future in deciding)
+
+
+def test_deciding_while_reloading(router: podway.Router, model: podway.Model, web: int) -> None:
+    def decide() -> None:
+        decision = router.decide(web, "GET", "/x")
+        assert decision.type == "forward"
+        router.report(decision)
+
+    def reload() -> None:
+        for _ in range(50):
+            router.reload(model)
+
+    while_deciding(4, decide, reload)
     assert sum(target.in_flight for target in router.targets()) == 0
 
 
@@ -45,25 +57,18 @@ def test_names_are_there_while_targets_come_and_go() -> None:
         return podway.Model.from_json({"LoadBalancers": [balancer], "TargetGroups": [group]})
 
     models = [named("one"), named("two")]
-    router, stop = podway.Router(models[0]), Event()
+    router = podway.Router(models[0])
 
-    def decide() -> int:
-        count = 0
-        while not stop.is_set():
-            decision = router.decide(0)
-            assert decision.target_group in ("one", "two"), decision
-            assert decision.target == decision.address and decision.target is not None
-            router.report(decision)
-            count += 1
-        return count
+    def decide() -> None:
+        decision = router.decide(0)
+        assert decision.target_group in ("one", "two"), decision
+        assert decision.target == decision.address and decision.target is not None
+        router.report(decision)
 
-    with ThreadPoolExecutor(3) as pool:
-        deciding = [pool.submit(decide) for _ in range(3)]
-        try:
-            for n in range(60):
-                router.reload(models[n % 2])
-                router.poll()
-        finally:
-            stop.set()
-        assert all(future.result() > 0 for future in deciding)
+    def exchange() -> None:
+        for n in range(60):
+            router.reload(models[n % 2])
+            router.poll()
+
+    while_deciding(3, decide, exchange)
     assert sum(target.in_flight for target in router.targets()) == 0
